@@ -1,0 +1,80 @@
+"""What an evaluator is: a pure function from an architecture to measurements, in named stages.
+
+Torch-free: the driver and the API know evaluators only through these types. The real evaluator runs
+each stage in a worker process (``worker.py``); tests use a fake one that answers in microseconds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+
+from nas.record import Measurement
+from nas.search_spaces.architecture import Architecture
+
+Direction: TypeAlias = Literal["minimize", "maximize"]
+Stage: TypeAlias = Literal["static", "latency", "train"]
+"""``static`` is closed form and free; ``latency`` builds and times; ``train`` trains the proxy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A quantity that a study can minimise, maximise, limit or just record."""
+
+    name: str
+    unit: str
+    direction: Direction
+    """Which way is better, unless an objective says otherwise."""
+    stage: Stage
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """One point of a learning curve."""
+
+    step: int
+    tokens: int
+    loss: float
+    """Training loss in nats, mean since the previous point."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What one stage found."""
+
+    measurements: tuple[Measurement, ...]
+    curves: Mapping[str, tuple[CurvePoint, ...]] = field(default_factory=dict)
+    """Learning curves by task."""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    """Versions, device, dtype, threads, implementation: what the numbers depend on."""
+    weights: str | None = None
+    """Where the trained weights were saved, if they were."""
+
+
+class EvaluationFailed(Exception):
+    """A candidate that died, hung, diverged or ran out of memory. Recorded; the study goes on."""
+
+    def __init__(self, stage: str, kind: str, message: str) -> None:
+        super().__init__(f"{stage}: {kind}: {message}")
+        self.stage = stage
+        self.kind = kind
+        """``died``, ``timeout``, ``diverged``, ``out_of_memory`` or ``error``."""
+        self.message = message
+
+
+class Evaluator(Protocol):
+    """Evaluates candidates of one study. Safe to call from several threads at once."""
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """Everything that `run` may measure, all stages together."""
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """The stages in the order in which they should run, cheap ones first."""
+
+    def run(self, stage: Stage, architecture: Architecture, number: int) -> StageResult:
+        """One stage for one trial. Raises EvaluationFailed."""
+
+    def close(self) -> None:
+        """Ends the worker processes."""

@@ -1,0 +1,58 @@
+"""What a proxy task is: numbers that describe it, and data made from them. Specs are torch-free."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from nas.evaluators.base import Metric
+from nas.search_spaces.base import Model, Source
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class TaskData(Protocol):
+    """Batches of one task. The same seed and index always give the same batch."""
+
+    def train_batch(self, index: int, sequences: int) -> "tuple[Tensor, Tensor]":
+        """Tokens and targets, both int64 [sequences, context]; a target of -100 does not count."""
+
+    def test_batches(self, sequences: int) -> "list[tuple[Tensor, Tensor]]":
+        """The same held-out batches for every candidate."""
+
+    def score(self, loss: float, correct: float) -> Mapping[str, float]:
+        """Metrics by name from the mean test loss in nats and the share of targets predicted."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """What the numbers depend on: checksum of the corpus, sizes, chance level."""
+
+
+class Task(Model, ABC):
+    """A task that a proxy is trained on."""
+
+    kind: str
+    papers: ClassVar[tuple[Source, ...]] = ()
+    example: ClassVar[dict[str, Any]]
+
+    @property
+    @abstractmethod
+    def vocab(self) -> int:
+        """Tokens that the task uses: 0..vocab-1."""
+
+    @property
+    @abstractmethod
+    def tokens_per_sequence(self) -> int:
+        """Length T of a training sequence."""
+
+    @property
+    @abstractmethod
+    def metrics(self) -> tuple[Metric, ...]:
+        """What a trained candidate is scored by."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raises BadInput, with the path inside the task, if the data cannot be had."""
+
+    @abstractmethod
+    def open(self, seed: int) -> TaskData:
+        """Loads or generates the data. Imports torch."""

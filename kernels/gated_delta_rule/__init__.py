@@ -1,0 +1,1 @@
+"""The gated delta rule, and with no decay the plain delta rule."""

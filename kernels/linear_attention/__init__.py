@@ -1,0 +1,1 @@
+"""Linear attention with a decaying state: retention, Mamba-2 style scalars, and GLA."""

@@ -1,0 +1,1 @@
+"""Which implementation of an op runs, chosen in one place for all ops."""

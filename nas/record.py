@@ -1,0 +1,108 @@
+"""What is recorded: the wire format and the stored JSON alike. There is no second form."""
+
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+from nas.search_spaces.axes import Scalar
+from nas.search_spaces.base import Model
+
+TrialState: TypeAlias = Literal["complete", "infeasible", "failed", "repeat"]
+"""``infeasible`` broke a limit; ``repeat`` was served from the store and used no budget."""
+StudyState: TypeAlias = Literal["running", "stopped", "complete", "exhausted", "failed"]
+"""``exhausted``: the space or the limits left nothing new to try before the budget was spent."""
+
+
+class Measurement(Model):
+    """One number with its unit and its spread."""
+
+    metric: str
+    value: float
+    unit: str
+    stage: str
+    low: float | None = None
+    """10th percentile, where the measurement was repeated."""
+    high: float | None = None
+    """90th percentile, where the measurement was repeated."""
+    repeats: int = 1
+
+
+class Failure(Model):
+    """Why a trial has no result."""
+
+    stage: str
+    kind: str
+    message: str
+
+
+class Proposal(Model):
+    """What a sampler proposed, and how it came to do so."""
+
+    number: int
+    """Position in the study, from 0; also the trial's number."""
+    answers: dict[str, Scalar]
+    """Enough to decode the architecture again."""
+    proposer: str
+    """For example ``optuna.nsga2`` or ``uniform``."""
+    fallback: str | None = None
+    """Set when the named sampler did not make this proposal itself: why, in words."""
+    sampler_state: dict[str, Any] = {}
+    """What the sampler needs to rebuild its own state on replay."""
+
+
+class TrialRecord(Model):
+    """One finished trial; written once."""
+
+    study: str
+    number: int
+    architecture: str
+    """The architecture's id."""
+    answers: dict[str, Scalar]
+    state: TrialState
+    proposer: str
+    fallback: str | None = None
+    repeat_of: int | None = None
+    """The trial whose results are served again."""
+    reason: str | None = None
+    """Why an infeasible trial was rejected: metric, value and limit."""
+    measurements: tuple[Measurement, ...] = ()
+    failure: Failure | None = None
+    environment: str | None = None
+    """Id of the environment record."""
+    weights: str | None = None
+    """File of the trained proxy weights, where they were kept; relative to the data folder."""
+    started: datetime
+    seconds: float
+
+    def value(self, metric: str) -> float | None:
+        """The value of a metric, or None where it was not measured."""
+        found = (m.value for m in self.measurements if m.metric == metric)
+        return next(found, None)
+
+
+class StudyRecord(Model):
+    """A study as it stands."""
+
+    name: str
+    spec: dict[str, Any]
+    """The whole study as it was understood, presets and defaults written out."""
+    state: StudyState
+    reason: str | None = None
+    """Why it is in this state, where that needs saying."""
+    created: datetime
+    trials: int = 0
+    """Evaluated trials: complete and failed. They use up the budget."""
+    proposals: int = 0
+    """All trials, repeats and infeasible ones included."""
+    seconds: float = 0.0
+    """Time spent running, over all sessions."""
+
+
+class Event(Model):
+    """Something that happened in a study, in order."""
+
+    sequence: int
+    study: str
+    kind: str
+    """``state``, ``asked``, ``trial``, ``progress`` or ``note``."""
+    at: datetime
+    data: dict[str, Any] = {}

@@ -1,0 +1,107 @@
+"""What a store promises. ``duckdb.py`` is the real one, ``memory.py`` the same in dicts.
+
+All methods may be called from any thread. Each write is one transaction and durable when it
+returns. Records are passed by value.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from nas.evaluators.base import CurvePoint
+from nas.record import Event, Proposal, StudyRecord, StudyState, TrialRecord, TrialState
+from nas.search_spaces.architecture import Architecture
+
+
+@dataclass(frozen=True, slots=True)
+class TrialQuery:
+    """Which trials to return, and in which order."""
+
+    states: tuple[TrialState, ...] = ()
+    """Empty is all."""
+    limits: tuple[tuple[str, float | None, float | None], ...] = ()
+    """(metric, min, max); a trial without the metric does not match."""
+    sort: str = "number"
+    """``number``, ``seconds``, ``started``, or a metric."""
+    descending: bool = False
+    offset: int = 0
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The log entry of a finished trial."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The log entry of a proposal."""
+
+    proposal: Proposal
+    architecture: str
+
+
+class Store(Protocol):
+    """The only source of truth about studies."""
+
+    def create_study(self, name: str, spec: Mapping[str, Any], key: str | None) -> StudyRecord:
+        """A new study in state ``running``. Called again with the same idempotency key and spec it
+        returns the study that exists. Raises Conflict for a name taken, or a key that was used for
+        something else."""
+
+    def study(self, name: str) -> StudyRecord:
+        """Raises NotFound, naming near matches."""
+
+    def studies(self) -> list[StudyRecord]:
+        """All studies, newest first."""
+
+    def set_state(self, name: str, state: StudyState, reason: str | None = None) -> None:
+        """Also writes a ``state`` event."""
+
+    def add_seconds(self, name: str, seconds: float) -> None:
+        """Adds to the time that the study has run."""
+
+    def delete_study(self, name: str) -> None:
+        """Removes the study and everything that belongs to it alone."""
+
+    def ask(self, study: str, proposal: Proposal, architecture: Architecture) -> None:
+        """Logs a proposal before anything is done with it, and keeps its architecture."""
+
+    def finish(self, record: TrialRecord, curves: Mapping[str, Sequence[CurvePoint]]) -> None:
+        """Writes a finished trial, its measurements and curves, and logs it. Raises Conflict if the
+        trial is there already."""
+
+    def log(self, study: str) -> list[Asked | Told]:
+        """Proposals and finished trials in the order in which they happened, for replay."""
+
+    def trials(self, study: str, query: TrialQuery) -> tuple[list[TrialRecord], int]:
+        """A page of finished trials, and how many match in all."""
+
+    def trial(self, study: str, number: int) -> TrialRecord:
+        """Raises NotFound, saying which numbers exist."""
+
+    def curves(self, study: str, number: int) -> dict[str, tuple[CurvePoint, ...]]:
+        """Learning curves by task."""
+
+    def architecture(self, id: str) -> Architecture:
+        """Raises NotFound."""
+
+    def put_environment(self, environment: Mapping[str, Any]) -> str:
+        """Keeps an environment once and returns its id (a hash of its content)."""
+
+    def environment(self, id: str) -> dict[str, Any]:
+        """Raises NotFound."""
+
+    def forget_weights(self, study: str, numbers: Sequence[int]) -> None:
+        """Notes that the weights of some trials are no longer kept."""
+
+    def add_event(self, study: str, kind: str, data: Mapping[str, Any]) -> Event:
+        """Logs something that happened."""
+
+    def events(self, study: str, after: int = -1) -> list[Event]:
+        """Events with a sequence number above `after`, oldest first."""
+
+    def close(self) -> None:
+        """Releases the file."""

@@ -1,0 +1,178 @@
+"""What a user asks for: a study, typed. An unknown or impossible field is an error with a path."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from nas.evaluators.base import Direction, Metric
+from nas.evaluators.metrics import metrics_of
+from nas.evaluators.tasks import AnyTask
+from nas.search_spaces.base import Count, Model
+from nas.search_spaces.space import SearchSpace
+from nas.search_spaces.spaces import expand_preset
+
+StudyName: TypeAlias = Annotated[
+    str, StringConstraints(strict=True, pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+]
+"""Lower-case letters, digits and hyphens, 63 at most, starting with a letter or digit."""
+
+OPTUNA_SAMPLERS = ("nsga2", "tpe", "gp", "qmc", "random")
+NEVERGRAD_SAMPLERS = ("ngopt", "de", "cma", "portfolio")
+
+
+class Objective(Model):
+    """One quantity to make as small or as large as possible."""
+
+    metric: str
+    direction: Direction = "minimize"
+
+
+class Limit(Model):
+    """A bound on any metric; beyond it a candidate is infeasible."""
+
+    metric: str
+    max: float | None = None
+    min: float | None = None
+
+    @model_validator(mode="after")
+    def _bounds(self) -> "Limit":
+        if self.max is None and self.min is None:
+            raise ValueError("a limit needs a max, a min, or both")
+        if self.max is not None and self.min is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}: nothing can meet it")
+        return self
+
+    def excess(self, value: float) -> float:
+        """How far a value breaks the limit, relative to the bound; 0 where it holds."""
+        over = 0.0 if self.max is None else (value - self.max) / (abs(self.max) or 1.0)
+        under = 0.0 if self.min is None else (self.min - value) / (abs(self.min) or 1.0)
+        return max(0.0, over, under)
+
+
+class Target(Model):
+    """The machine and the shapes at which a model will be used."""
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    contexts: Annotated[tuple[Count, ...], Field(min_length=1, max_length=8)] = (256,)
+    """Context lengths in tokens at which latency is measured."""
+    batch: Count = 1
+    """Sequences at once."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of weights and activations when latency is measured; also sets the size of cache and state."""
+
+    @field_validator("contexts")
+    @classmethod
+    def _ascending(cls, contexts: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(set(contexts)))
+
+    @property
+    def longest(self) -> int:
+        """The context at which a metric without a suffix is taken."""
+        return self.contexts[-1]
+
+    @property
+    def value_bytes(self) -> int:
+        """Bytes of one value in the target's dtype."""
+        return 4 if self.dtype == "float32" else 2
+
+
+class DriverSpec(Model):
+    """Who proposes candidates."""
+
+    library: Literal["optuna", "nevergrad", "uniform"] = "optuna"
+    """``uniform`` is plain random search without a library."""
+    sampler: str | None = None
+    """None is the library's default: nsga2, or ngopt."""
+    workers: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
+    """Candidates trained at once. With one worker and deterministic objectives, the same seed gives
+    the same candidates."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_sampler(cls, given: Any) -> Any:
+        known = {
+            "optuna": OPTUNA_SAMPLERS,
+            "nevergrad": NEVERGRAD_SAMPLERS,
+            "uniform": ("uniform",),
+        }
+        if not isinstance(given, Mapping):
+            return given
+        library = given.get("library", "optuna")
+        if library in known and given.get("sampler") is None:
+            return {**given, "sampler": known[library][0]}
+        if library in known and given.get("sampler") not in known[library]:
+            raise ValueError(
+                f"{library} has no sampler {given.get('sampler')!r}; "
+                f"it has: {', '.join(known[library])}"
+            )
+        return given
+
+
+class Budget(Model):
+    """What the study may spend, in all."""
+
+    trials: Annotated[int, Field(strict=True, ge=1, le=100_000)]
+    """Candidates evaluated; repeats and rejected proposals are free."""
+    train_tokens: Annotated[int, Field(strict=True, ge=1)] = 200_000
+    """Tokens that each candidate is trained on, for each task."""
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    """Wall clock for the whole study; no new candidate is started after it."""
+    candidate_seconds: Annotated[float, Field(gt=0)] = 600.0
+    """Deadline of each stage of one candidate; one that is slower is a recorded failure."""
+    candidate_gib: Annotated[float, Field(gt=0)] = 8.0
+    """Memory that the worker of one candidate may use."""
+
+
+class StudySpec(Model):
+    """A whole study."""
+
+    name: StudyName
+    space: SearchSpace
+    task: AnyTask | Annotated[tuple[AnyTask, ...], Field(min_length=1)]
+    """What candidates are trained on; a list trains on each in turn."""
+    objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=7)]
+    limits: tuple[Limit, ...] = ()
+    target: Target = Target()
+    driver: DriverSpec = DriverSpec()
+    budget: Budget
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**31)] = 0
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _expand(cls, space: Any) -> Any:
+        return expand_preset(space)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "StudySpec":
+        known = self.metrics
+        for field, items in (("objectives", self.objectives), ("limits", self.limits)):
+            for index, item in enumerate(items):
+                if item.metric not in known:
+                    raise ValueError(
+                        f"{field}.{index}.metric: there is no metric {item.metric!r} in this study; "
+                        f"there are: {', '.join(sorted(known))}"
+                    )
+        names = [objective.metric for objective in self.objectives]
+        if len(set(names)) < len(names):
+            raise ValueError(f"objectives: a metric is named twice ({', '.join(names)})")
+        kinds = [task.kind for task in self.tasks]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"task: a kind is named twice ({', '.join(kinds)})")
+        for task in self.tasks:
+            if task.vocab > self.space.vocab:
+                raise ValueError(
+                    f"space.vocab: task {task.kind} uses {task.vocab} tokens and the space has "
+                    f"{self.space.vocab}; set space.vocab to {task.vocab} or more"
+                )
+        return self
+
+    @property
+    def tasks(self) -> tuple[AnyTask, ...]:
+        """The task or tasks as a tuple."""
+        return self.task if isinstance(self.task, tuple) else (self.task,)
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """Everything that this study can measure, by name."""
+        return metrics_of(self.tasks, self.target.contexts)

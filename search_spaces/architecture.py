@@ -1,0 +1,127 @@
+"""A resolved architecture: nothing left to choose. Its identity, its price and its plan."""
+
+import hashlib
+import json
+from dataclasses import replace
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from nas.plan import Call
+from nas.search_spaces.base import Cost, Count, Flag, Model, Place
+from nas.search_spaces.catalogue import AnyBlock, AnyEmbedding, AnyFFN, AnyMixer, AnyNorm
+from nas.search_spaces.embeddings.token.spec import Token
+from nas.search_spaces.norms.rms.spec import RMS
+from nas.search_spaces.ops import Op, Ops, linear, merge_costs, output, scope
+
+
+class Layer(Model):
+    """One layer of the stack."""
+
+    mixer: AnyMixer
+    ffn: AnyFFN
+    block: AnyBlock
+
+    def ops(self, at: Place, context: int) -> Ops:
+        """The operators of the whole layer; its input is ``x``."""
+        mixer, ffn = self.mixer.ops(at, context), self.ffn.ops(at, context)
+        return self.block.join_ops(at, context, mixer, ffn)
+
+    def plan(self, at: Place) -> Call:
+        """How the layer is built."""
+        return self.block.join_plan(at, self.mixer.plan(at), self.ffn.plan(at))
+
+
+class Architecture(Model):
+    """Two architectures are equal when they would build the same model."""
+
+    family: Literal["causal_lm"] = "causal_lm"
+    vocab: Count
+    """Tokens in the vocabulary."""
+    dim: Count
+    """Model width D."""
+    embedding: AnyEmbedding = Token()
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=512)]
+    """Bottom first."""
+    norm: AnyNorm = RMS()
+    """After the last layer."""
+    tied: Flag = True
+    """Whether the output shares the embedding's matrix."""
+
+    @property
+    def depth(self) -> int:
+        """Number of layers."""
+        return len(self.layers)
+
+    @cached_property
+    def id(self) -> str:
+        """12 hex digits of the canonical form: key in the store, in file names and in URLs."""
+        text = json.dumps(canonical(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def place(self, layer: int) -> Place:
+        """The surroundings of one layer."""
+        return Place(self.dim, self.depth, layer)
+
+    def ops(self, context: int) -> Ops:
+        """The operators of the whole model; its input is ``x``, the tokens."""
+        at = self.place(0)
+        ops: list[Op] = list(scope(self.embedding.vocabulary_ops(at, self.vocab), "embedding", "x"))
+        for index, layer in enumerate(self.layers):
+            inner = layer.ops(self.place(index), context)
+            ops.extend(scope(inner, f"layers.{index}", output(tuple(ops))))
+        ops.extend(scope(self.norm.ops(at, context), "norm", output(tuple(ops))))
+        head = linear("head", output(tuple(ops)), self.dim, self.vocab)
+        if self.tied:  # the embedding's matrix, which is counted there
+            head = replace(head, params=0)
+        return (*ops, head)
+
+    def cost(self, context: int) -> Cost:
+        """Closed form, at a context length in tokens; no model is built."""
+        params, active, flops, decode_flops = merge_costs(self.ops(context))
+        memory = Cost()
+        for index, layer in enumerate(self.layers):
+            at = self.place(index)
+            for part in (layer.mixer, layer.ffn):
+                memory += part.memory_cost(at, context)
+        return Cost(
+            params,
+            active,
+            flops,
+            decode_flops,
+            memory.cache_values_per_token,
+            memory.cache_values,
+            memory.state_values,
+        )
+
+    def plan(self) -> Call:
+        """How the model is built, in the order in which its weights are drawn."""
+        at = self.place(0)
+        head = Call("nas.search_spaces.model:TiedHead")
+        if not self.tied:
+            head = Call("nas.search_spaces.model:Head", {"dim": self.dim, "vocab": self.vocab})
+        return Call(
+            "nas.search_spaces.model:LanguageModel",
+            {
+                "embedding": self.embedding.vocabulary_plan(at, self.vocab),
+                "blocks": tuple(
+                    layer.plan(self.place(index)) for index, layer in enumerate(self.layers)
+                ),
+                "norm": self.norm.plan(at),
+                "head": head,
+            },
+        )
+
+
+def canonical(value: Any) -> Any:
+    """Kind plus whatever differs from the default, so that a new field with a default keeps old
+    ids. A default may therefore never change its meaning."""
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        return {
+            name: canonical(getattr(value, name))
+            for name in fields
+            if name == "kind" or getattr(value, name) != fields[name].default
+        }
+    return [canonical(item) for item in value] if isinstance(value, tuple) else value

@@ -1,0 +1,189 @@
+"""Layer patterns: which part stands in which layer.
+
+A slot of a space (mixer, ffn, block) holds one part for all layers or one of these patterns, and
+any of them may be offered in a ``choice``.
+
+    {"kind": "repeat", "parts": [A, A, B]}                 A A B A A B ...
+    {"kind": "ratio", "background": A, "placed": B,
+     "ratio": "3:1", "placement": "interleaved"}           A A A B A A A B ...
+    {"kind": "explicit", "parts": [A, B, B, A]}            layer by layer; depth must be 4
+    {"kind": "each", "part": {"choice": [A, B]}}           drawn afresh for each layer
+"""
+
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, create_model
+
+from nas.errors import Infeasible
+from nas.search_spaces.axes import Draw
+from nas.search_spaces.base import Model, Part, Place
+from nas.search_spaces.domains import Choice, domain_of, values
+from nas.search_spaces.searchable import (
+    Twin,
+    ask,
+    choose_among,
+    draw_part,
+    feasible,
+    searchable,
+    tagged_union,
+)
+
+RatioText = Annotated[
+    str, StringConstraints(strict=True, pattern=r"^(\d{1,3}:[1-9]\d{0,2}|[1-9]\d{0,2}:0)$")
+]
+"""``background:placed``, such as 3:1; 0:1 is all placed, 1:0 none."""
+Placement = Literal["interleaved", "bottom", "top", "both_ends", "middle"]
+
+
+class Pattern(Model):
+    """Base of all patterns."""
+
+    def feasible(self, at: Place) -> bool:
+        """Whether a list of layers can be drawn at this width and depth."""
+        raise NotImplementedError(type(self))
+
+    def draw(self, draw: Draw, path: str, at: Place) -> tuple[Part, ...]:
+        """One part for each layer, bottom first."""
+        raise NotImplementedError(type(self))
+
+
+class Repeat(Pattern):
+    """The parts in turn, from the bottom up, until the depth is reached."""
+
+    kind: Literal["repeat"] = "repeat"
+    parts: tuple[Any, ...]
+
+    def feasible(self, at: Place) -> bool:
+        return all(feasible(part, at) for part in self.parts)
+
+    def draw(self, draw: Draw, path: str, at: Place) -> tuple[Part, ...]:
+        drawn = _draw_list(self.parts, draw, path, at)
+        return tuple(drawn[layer % len(drawn)] for layer in range(at.depth))
+
+
+class Explicit(Pattern):
+    """Layer by layer, bottom first; as many parts as there are layers."""
+
+    kind: Literal["explicit"] = "explicit"
+    parts: tuple[Any, ...]
+
+    def feasible(self, at: Place) -> bool:
+        return len(self.parts) == at.depth and all(feasible(part, at) for part in self.parts)
+
+    def draw(self, draw: Draw, path: str, at: Place) -> tuple[Part, ...]:
+        if len(self.parts) != at.depth:
+            raise Infeasible(f"{path}: {len(self.parts)} parts are listed for {at.depth} layers")
+        return _draw_list(self.parts, draw, path, at)
+
+
+class Each(Pattern):
+    """Drawn afresh for each layer: the widest space, with one question or more for each layer."""
+
+    kind: Literal["each"] = "each"
+    part: Any
+
+    def feasible(self, at: Place) -> bool:
+        return feasible(self.part, at)
+
+    def draw(self, draw: Draw, path: str, at: Place) -> tuple[Part, ...]:
+        return tuple(draw_part(self.part, draw, f"{path}.{layer}", at) for layer in range(at.depth))
+
+
+class Ratio(Pattern):
+    """Two parts in a ratio. At least one layer is `placed` unless the ratio is n:0."""
+
+    kind: Literal["ratio"] = "ratio"
+    background: Any
+    placed: Any
+    ratio: Any
+    placement: Any = "interleaved"
+
+    def feasible(self, at: Place) -> bool:
+        ratios = list(values(self.ratio))
+        wanted = [self.placed] if any(not r.endswith(":0") for r in ratios) else []
+        wanted += [self.background] if any(not r.startswith("0:") for r in ratios) else []
+        return all(feasible(part, at) for part in wanted)
+
+    def draw(self, draw: Draw, path: str, at: Place) -> tuple[Part, ...]:
+        ratio = str(_ask(self.ratio, draw, f"{path}.ratio"))
+        count = placed_layers(ratio, at.depth)
+        layers: frozenset[int] = frozenset(range(count))
+        if 0 < count < at.depth:
+            placement = _ask(self.placement, draw, f"{path}.placement")
+            layers = positions(count, at.depth, placement)
+        placed = draw_part(self.placed, draw, f"{path}.placed", at) if count else None
+        background = None
+        if count < at.depth:
+            background = draw_part(self.background, draw, f"{path}.background", at)
+        drawn = (placed if layer in layers else background for layer in range(at.depth))
+        return tuple(part for part in drawn if part is not None)
+
+
+def placed_layers(ratio: str, depth: int) -> int:
+    """How many of `depth` layers a ratio ``background:placed`` gives to the placed part: rounded to
+    the nearest, and at least one of each part that the ratio names, as far as the depth allows."""
+    background, placed = (int(number) for number in ratio.split(":"))
+    if placed == 0:
+        return 0
+    if background == 0:
+        return depth
+    count = int(depth * placed / (background + placed) + 0.5)
+    return max(1, min(count, depth - 1))
+
+
+def positions(count: int, depth: int, placement: Any) -> frozenset[int]:
+    """Which layers (0 is the bottom) hold the placed part."""
+    if placement == "interleaved":  # last of each group: 3:1 in 8 layers is 3 and 7
+        return frozenset((index + 1) * depth // count - 1 for index in range(count))
+    if placement == "both_ends":
+        bottom = (count + 1) // 2
+        return frozenset(range(bottom)) | frozenset(range(depth - (count - bottom), depth))
+    start = {"bottom": 0, "top": depth - count, "middle": (depth - count) // 2}[str(placement)]
+    return frozenset(range(start, start + count))
+
+
+def _ask(domain: Any, draw: Draw, axis: str) -> Any:
+    options = tuple(values(domain))
+    return ask(draw, axis, options, len(options))
+
+
+def _draw_list(parts: tuple[Any, ...], draw: Draw, path: str, at: Place) -> tuple[Part, ...]:
+    return tuple(draw_part(part, draw, f"{path}.{i}", at) for i, part in enumerate(parts))
+
+
+PATTERNS: tuple[type[Pattern], ...] = (Repeat, Ratio, Explicit, Each)
+
+
+@cache
+def slot(name: str) -> Any:
+    """The type of a slot that takes one part for all layers, a pattern, or a choice of these."""
+    from nas.search_spaces.catalogue import SLOTS
+    from nas.search_spaces.searchable import part_domain
+
+    one = part_domain(SLOTS[name])
+    many = (tuple[one, ...], Field(min_length=1))
+    title = name.title()
+    forms: dict[str, Any] = {k: searchable(p) for k, p in SLOTS[name].items()}
+    forms["repeat"] = create_model(f"{title}Repeat", __base__=Repeat, parts=many)
+    forms["explicit"] = create_model(f"{title}Explicit", __base__=Explicit, parts=many)
+    forms["each"] = create_model(f"{title}Each", __base__=Each, part=(one, ...))
+    forms["ratio"] = create_model(
+        f"{title}Ratio",
+        __base__=Ratio,
+        background=(one, ...),
+        placed=(one, ...),
+        ratio=(domain_of(RatioText), ...),
+        placement=(domain_of(Placement), "interleaved"),
+    )
+    return tagged_union(forms, list(forms.values()))
+
+
+def draw_slot(domain: Any, draw: Draw, path: str, at: Place) -> tuple[Part, ...]:
+    """One part for each layer, from whatever a slot holds."""
+    if isinstance(domain, Choice):
+        domain, path = choose_among(domain, draw, path, at)
+    if isinstance(domain, Pattern):
+        return domain.draw(draw, path, at)
+    assert isinstance(domain, Twin)
+    return (draw_part(domain, draw, path, at),) * at.depth
