@@ -7,7 +7,8 @@ NasError
 ├── Conflict        a name already taken, or an action that the study's state does not allow
 ├── StoreError      the database cannot be opened or is not one
 ├── ExportRefused   an export that failed its own check
-└── Unavailable     a device, file or server that is not there
+├── Unavailable     a device, file or server that is not there
+└── Unauthorised    a request without the server's token
 
 A message says what is wrong, which value was given, and what would work. HTTP status codes are
 decided once, in ``api/errors.py``; a user never sees a traceback for any of these.
@@ -105,3 +106,9 @@ class Unavailable(NasError):
     """A device, file or server that is not there."""
 
     code = "unavailable"
+
+
+class Unauthorised(NasError):
+    """A request without the server's token."""
+
+    code = "unauthorised"

@@ -59,7 +59,7 @@ class Target(Model):
     batch: Count = 1
     """Sequences at once."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of weights and activations when latency is measured; also sets the size of cache and state."""
+    """Of weights and activations where latency is measured; also sizes cache and state."""
 
     @field_validator("contexts")
     @classmethod
@@ -146,13 +146,14 @@ class StudySpec(Model):
     @model_validator(mode="after")
     def _consistent(self) -> "StudySpec":
         known = self.metrics
-        for field, items in (("objectives", self.objectives), ("limits", self.limits)):
-            for index, item in enumerate(items):
-                if item.metric not in known:
-                    raise ValueError(
-                        f"{field}.{index}.metric: there is no metric {item.metric!r} in this study; "
-                        f"there are: {', '.join(sorted(known))}"
-                    )
+        named = [(f"objectives.{i}", item.metric) for i, item in enumerate(self.objectives)]
+        named += [(f"limits.{i}", item.metric) for i, item in enumerate(self.limits)]
+        for path, metric in named:
+            if metric not in known:
+                raise ValueError(
+                    f"{path}.metric: there is no metric {metric!r} in this study; "
+                    f"there are: {', '.join(sorted(known))}"
+                )
         names = [objective.metric for objective in self.objectives]
         if len(set(names)) < len(names):
             raise ValueError(f"objectives: a metric is named twice ({', '.join(names)})")

@@ -19,7 +19,9 @@ from nas.search_spaces.ops import Ops, merge_costs
 class Model(BaseModel):
     """Base of all typed records: frozen, and an unknown field is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
@@ -102,6 +104,8 @@ class Part(Model, ABC):
     variants: ClassVar[tuple[dict[str, Any], ...]] = ()
     """Further instances that together use every option; the contract suite runs them all."""
     rules: ClassVar[tuple[Rule, ...]] = ()
+    families: ClassVar[tuple[str, ...]] = ("causal_lm",)
+    """Model families in which the part may be used."""
 
     @model_validator(mode="after")
     def _obey_rules(self) -> "Part":
@@ -149,7 +153,15 @@ class FFN(Part):
 
 
 class DenseFFN(FFN):
-    """An FFN that every token passes whole; may serve as an expert or be nested."""
+    """An FFN that every token passes whole; may serve as an expert or be nested.
+
+    Its module keeps the hidden units along the first axis of every parameter, except for ``down``,
+    whose weight has them along the last axis and whose bias has none. That is what a nested FFN
+    relies on; a test holds every dense FFN to it.
+    """
+
+    hidden: Count
+    """Hidden units."""
 
 
 class Norm(Part):

@@ -10,7 +10,8 @@ The searchable twin of a part is derived from the part by ``searchable``: the sa
 which may also be a domain. It is never written a second time.
 """
 
-from collections.abc import Iterator
+import builtins
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Generic, Self, TypeVar
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -52,11 +53,11 @@ class Range(Model, Generic[T]):
             raise ValueError("a step is for whole numbers")
         return self
 
-    def members(self) -> range:
+    def members(self) -> Sequence[int]:
         """The whole numbers of the range."""
         low, high = self.range
         assert isinstance(low, int) and isinstance(high, int)
-        return range(low, high + 1, self.step or 1)
+        return builtins.range(low, high + 1, self.step or 1)
 
 
 class Times(Model):
@@ -100,7 +101,7 @@ def domain_of(kind: Any, number: type[int] | type[float] | None = None) -> Any:
     """
     forms: Any = Annotated[kind, Tag("value")] | Annotated[Choice[kind], Tag("choice")]
     if number is not None:
-        strict = Annotated[number, Field(strict=number is int)]
+        strict: Any = Annotated[number, Field(strict=number is int)]
         forms = forms | Annotated[Range[strict], Tag("range")]
     if number is int:
         forms = forms | Annotated[Times, Tag("times")] | Annotated[Divide, Tag("divide")]

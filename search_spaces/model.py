@@ -47,7 +47,7 @@ class LanguageModel(nn.Module):
         total = next(self.parameters()).new_zeros(())
         for module in self.modules():
             if hasattr(module, "balance_loss"):
-                total = total + module.balance_loss
+                total = total + torch.as_tensor(module.balance_loss)
         return total
 
     def empty_state(self) -> "DecodeState":

@@ -162,7 +162,7 @@ def slot(name: str) -> Any:
     from nas.search_spaces.searchable import part_domain
 
     one = part_domain(SLOTS[name])
-    many = (tuple[one, ...], Field(min_length=1))
+    many: Any = (tuple[one, ...], Field(min_length=1))  # type: ignore[valid-type]
     title = name.title()
     forms: dict[str, Any] = {k: searchable(p) for k, p in SLOTS[name].items()}
     forms["repeat"] = create_model(f"{title}Repeat", __base__=Repeat, parts=many)

@@ -8,9 +8,9 @@ drawn part is valid by construction and nothing is repaired or rejected afterwar
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Annotated, Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar, get_args, get_origin
 
-from pydantic import Discriminator, Field, Tag, TypeAdapter, create_model, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, create_model, model_validator
 
 from nas.errors import Infeasible
 from nas.search_spaces.axes import Draw, Scalar
@@ -24,6 +24,8 @@ CONTEXT_NUMBERS = ("dim", "depth")
 
 class Twin(Model):
     """A part whose fields may still be questions. Made by `searchable`, never written by hand."""
+
+    model_config = ConfigDict(use_attribute_docstrings=False)  # made in memory: there is no source
 
     part: ClassVar[type[Part]]
     kind: str
@@ -55,7 +57,8 @@ def searchable(part: type[Part]) -> type[Twin]:
         if nested is not None:
             kind, default = part_domain(nested), info.default
             if not info.is_required():
-                default = searchable(type(default)).model_validate(default.model_dump())
+                own: type[Part] = type(default)
+                default = searchable(own).model_validate(default.model_dump())
         else:
             number = _number_type(info.annotation)
             kind, default = domain_of(_field_type(part, name), number), info.default
@@ -73,7 +76,7 @@ def part_domain(parts: Mapping[str, type[Part]]) -> Any:
 
 def tagged_union(tagged: dict[str, Any], options: list[Any]) -> Any:
     """A union told apart by ``kind``, plus ``{"choice": [...]}`` over `options`."""
-    forms: Any = Annotated[Choice[_union(options)], Tag("choice")]
+    forms: Any = Annotated[Choice.__class_getitem__(_union(options)), Tag("choice")]
     for kind, form in tagged.items():
         forms = forms | Annotated[form, Tag(kind)]
     kinds = ", ".join(sorted(tagged))
@@ -125,6 +128,8 @@ def _field_type(part: type[Part], name: str) -> Any:
 
 
 def _number_type(annotation: Any) -> type[int] | type[float] | None:
+    if get_origin(annotation) is tuple:  # a list of numbers is no number
+        return None
     kinds = {annotation, *get_args(annotation)}
     kinds |= {inner for kind in kinds for inner in get_args(kind)}
     if int in kinds:
@@ -307,9 +312,9 @@ def _accepts(part: type[Part], name: str, value: Any) -> bool:
 def _completes(twin: Twin, chosen: Mapping[str, Any], rest: tuple[str, ...], at: Place) -> bool:
     """Whether the fields in `rest` have values with which every rule holds."""
     for rule in twin.part.rules:
-        if all(name in chosen for name in rule.fields):
-            if not rule.holds(*(chosen[name] for name in rule.fields)):
-                return False
+        known = all(name in chosen for name in rule.fields)
+        if known and not rule.holds(*(chosen[name] for name in rule.fields)):
+            return False
     if not rest:
         return True
     name, *others = rest

@@ -7,11 +7,11 @@ returns is valid by construction.
 
 import random
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from nas.search_spaces.architecture import Architecture, Layer
+from nas.search_spaces.architecture import Architecture
 from nas.search_spaces.axes import Axis, Draw, RandomDraw, RecordingDraw, survey
 from nas.search_spaces.base import Model, Place
 from nas.search_spaces.catalogue import EMBEDDINGS, NORMS
@@ -27,7 +27,11 @@ from nas.search_spaces.patterns import draw_slot, slot
 from nas.search_spaces.searchable import ask, draw_part, feasible, part_domain
 
 if TYPE_CHECKING:
-    EmbeddingDomain = NormDomain = BlockSlot = MixerSlot = FFNSlot = Any
+    EmbeddingDomain: TypeAlias = Any
+    NormDomain: TypeAlias = Any
+    BlockSlot: TypeAlias = Any
+    MixerSlot: TypeAlias = Any
+    FFNSlot: TypeAlias = Any
 else:
     EmbeddingDomain = part_domain(EMBEDDINGS)
     NormDomain = part_domain(NORMS)
@@ -145,7 +149,7 @@ class SearchSpace(Model):
                 "dim": dim,
                 "embedding": embedding,
                 "layers": tuple(
-                    Layer.model_construct(block=block, mixer=mixer, ffn=ffn)
+                    {"block": block, "mixer": mixer, "ffn": ffn}
                     for block, mixer, ffn in zip(blocks, mixers, ffns, strict=True)
                 ),
                 "norm": norm,

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from nas.evaluators.base import Metric
@@ -31,13 +32,10 @@ class Task(Model, ABC):
     """A task that a proxy is trained on."""
 
     kind: str
+    vocab: int
+    """Tokens that the task uses: 0..vocab-1."""
     papers: ClassVar[tuple[Source, ...]] = ()
     example: ClassVar[dict[str, Any]]
-
-    @property
-    @abstractmethod
-    def vocab(self) -> int:
-        """Tokens that the task uses: 0..vocab-1."""
 
     @property
     @abstractmethod
@@ -51,8 +49,9 @@ class Task(Model, ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Raises BadInput, with the path inside the task, if the data cannot be had."""
+        """Raises BadInput, naming the field (``task.corpus``), if the data cannot be had."""
 
     @abstractmethod
-    def open(self, seed: int) -> TaskData:
-        """Loads or generates the data. Imports torch."""
+    def open(self, seed: int, cache: Path | None = None) -> TaskData:
+        """Loads or generates the data. Imports torch. `cache` is a folder whose files several
+        processes share; without one everything is held in memory."""

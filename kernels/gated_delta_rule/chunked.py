@@ -69,7 +69,8 @@ def _delta_chunks(
 def _delta_inverse(lower: Tensor) -> Tensor:
     """Inverse of I + lower, of which only the part below the diagonal is read."""
     eye = torch.eye(lower.shape[-1], dtype=lower.dtype, device=lower.device).expand_as(lower)
-    return torch.linalg.solve_triangular(lower, eye, upper=False, unitriangular=True)
+    inverse: Tensor = torch.linalg.solve_triangular(lower, eye, upper=False, unitriangular=True)
+    return inverse
 
 
 def _delta_split(x: Tensor, length: int) -> Tensor:
@@ -77,7 +78,7 @@ def _delta_split(x: Tensor, length: int) -> Tensor:
     extra = -x.shape[2] % length
     if extra:
         x = pad(x, (0, 0, 0, extra))
-    return x.contiguous().unflatten(2, (-1, length))
+    return x.contiguous().view(*x.shape[:2], -1, length, x.shape[3])
 
 
 def _delta_pairwise(total: Tensor) -> Tensor:

@@ -14,17 +14,17 @@ def gated_delta_rule(
     dtype = torch.promote_types(v.dtype, torch.float32)
     batch, heads, time, key_dim = q.shape
     q, k, values = q.to(dtype), k.to(dtype), v.to(dtype)
-    decay = log_decay.to(dtype).exp().expand(batch, heads, time)
-    beta = beta.to(dtype).expand(batch, heads, time)
+    decay = log_decay.to(dtype).exp().expand(batch, heads, time)[..., None, None]  # [B, H, T, 1, 1]
+    beta = beta.to(dtype).expand(batch, heads, time)[..., None, None]
     identity = torch.eye(key_dim, dtype=dtype, device=q.device)
     if state is None:
         state = values.new_zeros(batch, heads, key_dim, v.shape[-1])
     state = state.to(dtype)  # [B, H, K, V]
     outputs = []
-    for t in range(time):
-        rate = beta[:, :, t, None, None]  # [B, H, 1, 1]
-        erase = torch.einsum("bhi,bhj->bhij", k[:, :, t], k[:, :, t])  # [B, H, K, K]
-        write = torch.einsum("bhk,bhv->bhkv", k[:, :, t], values[:, :, t])
-        state = decay[:, :, t, None, None] * ((identity - rate * erase) @ state) + rate * write
-        outputs.append(torch.einsum("bhkv,bhk->bhv", state, q[:, :, t]))
+    steps = (x.unbind(2) for x in (q, k, values, decay, beta))
+    for q_t, k_t, v_t, decay_t, beta_t in zip(*steps, strict=True):
+        erase = beta_t * torch.einsum("bhi,bhj->bhij", k_t, k_t)  # [B, H, K, K]
+        write = beta_t * torch.einsum("bhk,bhv->bhkv", k_t, v_t)
+        state = decay_t * ((identity - erase) @ state) + write
+        outputs.append(torch.einsum("bhkv,bhk->bhv", state, q_t))
     return torch.stack(outputs, dim=2).to(v.dtype), state

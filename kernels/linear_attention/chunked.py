@@ -52,7 +52,8 @@ def _linear_chunks(
         q, k = q * total.exp(), k * (last - total).exp()
     else:
         # Either factor alone may be huge; centring halves how huge, and tril drops any overflow.
-        middle = (total[:, :, :, :1] + last) / 2
+        # The middle cancels out of every result, so that no gradient needs to pass it.
+        middle = ((total[:, :, :, :1] + last) / 2).detach()
         q, k = q * (total - middle).exp(), k * (middle - total).exp()
         scores = (q @ k.mT).tril()
         q, k = q * middle.exp(), k * (last - middle).exp()
@@ -71,7 +72,7 @@ def _linear_split(x: Tensor, length: int) -> Tensor:
     extra = -x.shape[2] % length
     if extra:
         x = pad(x, (0, 0, 0, extra))
-    return x.contiguous().unflatten(2, (-1, length))
+    return x.contiguous().view(*x.shape[:2], -1, length, x.shape[3])
 
 
 def _linear_pairwise(total: Tensor) -> Tensor:

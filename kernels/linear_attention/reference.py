@@ -19,8 +19,7 @@ def linear_attention(
         state = values.new_zeros(batch, heads, key_dim, v.shape[-1])
     state = state.to(dtype)  # [B, H, K, V]
     outputs = []
-    for t in range(time):
-        write = torch.einsum("bhk,bhv->bhkv", k[:, :, t], values[:, :, t])
-        state = decay[:, :, t].unsqueeze(-1) * state + write
-        outputs.append(torch.einsum("bhkv,bhk->bhv", state, q[:, :, t]))
+    for q_t, k_t, v_t, decay_t in zip(*(x.unbind(2) for x in (q, k, values, decay)), strict=True):
+        state = decay_t.unsqueeze(-1) * state + torch.einsum("bhk,bhv->bhkv", k_t, v_t)
+        outputs.append(torch.einsum("bhkv,bhk->bhv", state, q_t))
     return torch.stack(outputs, dim=2).to(v.dtype), state

@@ -6,7 +6,7 @@ returns. Records are passed by value.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from nas.evaluators.base import CurvePoint
 from nas.record import Event, Proposal, StudyRecord, StudyState, TrialRecord, TrialState
@@ -22,7 +22,8 @@ class TrialQuery:
     limits: tuple[tuple[str, float | None, float | None], ...] = ()
     """(metric, min, max); a trial without the metric does not match."""
     sort: str = "number"
-    """``number``, ``seconds``, ``started``, or a metric."""
+    """``number``, ``seconds``, ``started``, or a metric. Equal trials follow in order of number;
+    those without the metric come last."""
     descending: bool = False
     offset: int = 0
     count: int | None = None
@@ -41,6 +42,15 @@ class Asked:
 
     proposal: Proposal
     architecture: str
+
+
+class Point(NamedTuple):
+    """What one complete trial reached, for the Pareto front."""
+
+    number: int
+    architecture: str
+    values: tuple[float, ...]
+    """In the order in which the metrics were asked for."""
 
 
 class Store(Protocol):
@@ -67,7 +77,8 @@ class Store(Protocol):
         """Removes the study and everything that belongs to it alone."""
 
     def ask(self, study: str, proposal: Proposal, architecture: Architecture) -> None:
-        """Logs a proposal before anything is done with it, and keeps its architecture."""
+        """Logs a proposal before anything is done with it, and keeps its architecture. Raises
+        Conflict if the number was proposed already."""
 
     def finish(self, record: TrialRecord, curves: Mapping[str, Sequence[CurvePoint]]) -> None:
         """Writes a finished trial, its measurements and curves, and logs it. Raises Conflict if the
@@ -82,8 +93,12 @@ class Store(Protocol):
     def trial(self, study: str, number: int) -> TrialRecord:
         """Raises NotFound, saying which numbers exist."""
 
+    def front_values(self, study: str, metrics: Sequence[str]) -> list[Point]:
+        """The complete trials that have all of these metrics, in order of number. Repeats, which
+        only show another trial's values again, are left out."""
+
     def curves(self, study: str, number: int) -> dict[str, tuple[CurvePoint, ...]]:
-        """Learning curves by task."""
+        """Learning curves by task. Raises NotFound."""
 
     def architecture(self, id: str) -> Architecture:
         """Raises NotFound."""
@@ -98,7 +113,7 @@ class Store(Protocol):
         """Notes that the weights of some trials are no longer kept."""
 
     def add_event(self, study: str, kind: str, data: Mapping[str, Any]) -> Event:
-        """Logs something that happened."""
+        """Logs something that happened. NaN and infinity in `data` become None."""
 
     def events(self, study: str, after: int = -1) -> list[Event]:
         """Events with a sequence number above `after`, oldest first."""

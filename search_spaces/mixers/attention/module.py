@@ -26,7 +26,8 @@ class KeyValueCache:
         """Takes [B, G, T, K], returns all that the new tokens may see: [B, G, S, K]."""
         new = keys.shape[2]
         self._make_room(keys, values, new)
-        assert self.keys is not None and self.values is not None
+        assert self.keys is not None
+        assert self.values is not None
         end = self.first + self.kept + new
         self.keys[:, :, end - new : end] = keys
         self.values[:, :, end - new : end] = values
@@ -69,9 +70,10 @@ class Attention(nn.Module):
         head_dim: int,
         bias: bool,
         position: nn.Module,
-        scope: nn.Module,
+        scope: "Everything | Window",
     ) -> None:
         super().__init__()
+        self.window = scope.window
         self.head_dim = head_dim
         self.position = position
         self.scope = scope
@@ -82,7 +84,7 @@ class Attention(nn.Module):
 
     def empty_state(self) -> KeyValueCache:
         """What decoding carries from token to token."""
-        return KeyValueCache(self.scope.window)
+        return KeyValueCache(self.window)
 
     def forward(self, x: Tensor, state: KeyValueCache | None = None) -> Tensor:
         offset = 0 if state is None else state.length

@@ -1,0 +1,33 @@
+"""What there is to choose from."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from nas.search_spaces.listing import CatalogueEntry
+
+from nas.api.dependencies import ServiceDep
+from nas.study import StudySpec
+from nas.views import PaperEntry
+
+router = APIRouter(tags=["catalogue"])
+
+
+@router.get("/catalogue")
+def catalogue(
+    service: ServiceDep,
+    slot: Annotated[str | None, Query(description="Only one slot, such as mixers")] = None,
+) -> tuple[CatalogueEntry, ...]:
+    """Every part with its fields as a JSON schema, its papers and an example."""
+    return service.catalogue(slot)
+
+
+@router.get("/catalogue/papers")
+def papers(service: ServiceDep) -> tuple[PaperEntry, ...]:
+    """Every paper with the parts that carry it."""
+    return service.papers()
+
+
+@router.get("/catalogue/study-schema")
+def study_schema() -> dict[str, Any]:
+    """The JSON schema of a whole study, space included."""
+    return StudySpec.model_json_schema()

@@ -1,0 +1,87 @@
+"""Finding and reading a corpus: which files, in which order, and whether they are text.
+
+No torch. Files are read in pieces, so that a corpus may be larger than memory.
+"""
+
+import codecs
+import os
+import sysconfig
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from nas.errors import BadInput
+
+STDLIB = "python-stdlib"
+ACCEPTED = f"{STDLIB}, or the path of a file or folder of UTF-8 text"
+PIECE_BYTES = 1 << 20
+_NOT_STDLIB = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
+_NOT_TEXT = {"__pycache__"}
+
+
+def find(corpus: str) -> tuple[Path, ...]:
+    """The files of a corpus, in the order in which they are read: sorted by path. Hidden files and
+    folders are left out. Raises BadInput at ``task.corpus``."""
+    if corpus == STDLIB:
+        root = Path(sysconfig.get_path("stdlib"))
+        found = tuple(path for path in _walk(root, _NOT_STDLIB) if path.suffix == ".py")
+        if not found:
+            raise _refusal(corpus, f"this Python has no library source in {root}")
+        return found
+    path = Path(corpus).expanduser()
+    if path.is_dir():
+        found = tuple(_walk(path, _NOT_TEXT))
+        if not found:
+            raise _refusal(corpus, f"the folder {path} holds no files")
+        return found
+    if path.is_file():
+        return (path,)
+    if path.exists():
+        raise _refusal(corpus, f"{path} is neither a file nor a folder")
+    raise _refusal(corpus, f"there is no file or folder {path.absolute()}")
+
+
+def read(files: Iterable[Path]) -> Iterator[bytes]:
+    """The corpus piece by piece; a newline stands between two files. Raises BadInput at
+    ``task.corpus`` for a file that cannot be read or is not text, saying which and why."""
+    for number, path in enumerate(files):
+        if number:
+            yield b"\n"
+        yield from _read_text(path)
+
+
+def _walk(root: Path, excluded: set[str]) -> list[Path]:
+    found: list[Path] = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name not in excluded and name[0] != "."]
+        paths = (Path(folder, name) for name in names if name[0] != ".")
+        found.extend(path for path in paths if path.is_file())
+    return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+
+
+def _read_text(path: Path) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    offset = 0
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(PIECE_BYTES):
+                if (nul := piece.find(0)) >= 0:
+                    raise _binary(path, f"it has a zero byte at offset {offset + nul}")
+                decoder.decode(piece)
+                offset += len(piece)
+                yield piece
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        # the error counts from the start of what the decoder still held
+        held = len(error.object) - min(len(error.object), PIECE_BYTES)
+        at = max(0, offset + error.start - held) if error.object else offset
+        raise _binary(path, f"it is not UTF-8 at offset {at}") from None
+    except OSError as error:
+        raise _refusal(str(path), f"cannot read {path}: {error.strerror}") from None
+
+
+def _binary(path: Path, why: str) -> BadInput:
+    return _refusal(str(path), f"{path} is not text: {why}")
+
+
+def _refusal(given: str, message: str) -> BadInput:
+    return BadInput.at("task.corpus", message, given=given, accepted=ACCEPTED)

@@ -1,0 +1,138 @@
+"""Windows of a text, as bytes.
+
+The text is cut into windows of context + 1 bytes. Some of them, evenly spread, are held out;
+training windows start anywhere, as long as they do not touch one that is held out.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nas.evaluators.tasks.text import corpus
+from nas.evaluators.tasks.text.spec import Text
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A corpus that was read, and what it was."""
+
+    text: Array
+    """uint8 [bytes]; memory-mapped where there is a cache folder."""
+    sha256: str
+    files: int
+
+
+def open_text(task: Text, seed: int, cache: Path | None) -> "TextData":
+    """Reads the corpus. Raises BadInput at ``task.corpus`` as `Text.check` does."""
+    loaded = load(task.corpus, cache)
+    task.check_length(len(loaded.text))
+    return TextData(task, loaded, seed)
+
+
+def load(name: str, cache: Path | None) -> Loaded:
+    """The whole corpus as one array of bytes.
+
+    With a cache folder it becomes a file named by its checksum, which processes share.
+    """
+    files = corpus.find(name)
+    if cache is None:
+        text = b"".join(corpus.read(files))
+        array = np.frombuffer(text, dtype=np.uint8)
+        return Loaded(array, hashlib.sha256(text).hexdigest(), len(files))
+    cache.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    with tempfile.NamedTemporaryFile(dir=cache, suffix=".part", delete=False) as part:
+        try:
+            for piece in corpus.read(files):
+                digest.update(piece)
+                part.write(piece)
+            part.flush()
+            path = _keep(Path(part.name), cache / f"{digest.hexdigest()}.bytes")
+        finally:
+            Path(part.name).unlink(missing_ok=True)
+    empty = path.stat().st_size == 0  # which cannot be mapped
+    mapped = np.zeros(0, np.uint8) if empty else np.memmap(path, dtype=np.uint8, mode="r")
+    return Loaded(mapped, digest.hexdigest(), len(files))
+
+
+def _keep(part: Path, path: Path) -> Path:
+    """Moves a finished file into place at once; one that is there already has the same content."""
+    if not path.exists():
+        os.replace(part, path)
+    return path
+
+
+class TextData:
+    """Batches of one corpus and seed."""
+
+    def __init__(self, task: Text, loaded: Loaded, seed: int) -> None:
+        self.task = task
+        self.loaded = loaded
+        self.seed = seed
+        self.window = task.context + 1
+        windows = len(loaded.text) // self.window
+        held_out = min(windows - 1, max(1, round(windows * task.test_share)))
+        spread = (np.arange(held_out) + 0.5) * windows / held_out
+        self.test_starts = spread.astype(np.int64) * self.window
+        # The text between two held-out windows, as [first start, starts that fit)
+        gap_starts = np.concatenate(([0], self.test_starts + self.window))
+        gap_ends = np.concatenate((self.test_starts, [len(loaded.text)]))
+        fitting = np.maximum(0, gap_ends - gap_starts - self.window + 1)
+        self._gap_starts = gap_starts
+        self._fitting_before = np.concatenate(([0], np.cumsum(fitting)))
+
+    def train_batch(self, index: int, sequences: int) -> tuple[Tensor, Tensor]:
+        """Tokens and targets, both int64 [sequences, context]."""
+        return self._windows(self.train_starts(index, sequences))
+
+    def train_starts(self, index: int, sequences: int) -> Array:
+        """Where the windows of a training batch start, uniform over all places: [sequences]."""
+        random = np.random.default_rng((self.seed, index))
+        drawn = random.integers(self._fitting_before[-1], size=sequences)
+        gap = np.searchsorted(self._fitting_before, drawn, side="right") - 1
+        starts: Array = self._gap_starts[gap] + drawn - self._fitting_before[gap]
+        return starts
+
+    def test_batches(self, sequences: int) -> list[tuple[Tensor, Tensor]]:
+        """Held-out windows, evenly spread, `test_tokens` bytes at most; they do not depend on the
+        seed."""
+        count = max(1, min(len(self.test_starts), self.task.test_tokens // self.task.context))
+        chosen = self.test_starts[np.arange(count) * len(self.test_starts) // count]
+        tokens, targets = self._windows(chosen)
+        return list(zip(tokens.split(sequences), targets.split(sequences), strict=True))
+
+    def score(self, loss: float, correct: float) -> Mapping[str, float]:
+        """From the mean test loss in nats and the share of bytes predicted exactly."""
+        return {
+            "text.loss": loss,
+            "text.bits_per_byte": loss / float(np.log(2)),
+            "text.accuracy": correct,
+        }
+
+    def describe(self) -> Mapping[str, Any]:
+        """The corpus and the loss of a model that knows only how often each byte occurs."""
+        counts = np.bincount(self.loaded.text, minlength=256)
+        shares = counts[counts > 0] / len(self.loaded.text)
+        return {
+            "corpus": self.task.corpus,
+            "sha256": self.loaded.sha256,
+            "bytes": len(self.loaded.text),
+            "files": self.loaded.files,
+            "held_out_windows": len(self.test_starts),
+            "unigram_loss": float(-(shares * np.log(shares)).sum()),
+        }
+
+    def _windows(self, starts: Array) -> tuple[Tensor, Tensor]:
+        places = starts[:, None] + np.arange(self.window)
+        windows = torch.from_numpy(self.loaded.text[places].astype(np.int64))  # [B, T + 1]
+        return windows[:, :-1], windows[:, 1:]

@@ -1,0 +1,1 @@
+"""Normalisation by the root mean square of a vector."""

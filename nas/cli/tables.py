@@ -1,0 +1,140 @@
+"""How answers look on a terminal."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from nas.record import Measurement, TrialRecord
+from nas.views import CostView, Front, StudyView, TrialView
+
+console = Console()
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A plain table; columns whose name starts with > are aligned right."""
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        right = column.startswith(">")
+        drawn.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(str(cell) for cell in row))
+    return drawn
+
+
+def number(value: float, unit: str) -> str:
+    """A value short enough for a table."""
+    if unit in ("bytes", "count", "flops"):
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def with_spread(measurement: Measurement) -> str:
+    """Value with its 10-90 percentile range where it was repeated."""
+    text = number(measurement.value, measurement.unit)
+    if measurement.low is None or measurement.high is None:
+        return text
+    low, high = (number(v, measurement.unit) for v in (measurement.low, measurement.high))
+    return f"{text} ({low}..{high})"
+
+
+def front_table(front: Front) -> Table:
+    """The front, one point a row; the knee is marked."""
+    names = [objective.metric for objective in front.metrics]
+    names += [] if "params" in names else ["params"]
+    rows = [
+        (
+            f"{point.trial}{' knee' if point.knee else ''}",
+            *(with_spread(point.values[name]) if name in point.values else "" for name in names),
+            point.description,
+        )
+        for point in front.points
+    ]
+    arrows = {o.metric: "↓" if o.direction == "minimize" else "↑" for o in front.metrics}
+    columns = [f">{name} {arrows.get(name, '')}".rstrip() for name in names]
+    return table(("trial", *columns, "architecture"), rows)
+
+
+def study_table(studies: Sequence[StudyView]) -> Table:
+    """Studies, one a row."""
+    rows = [
+        (
+            study.name,
+            study.state,
+            f"{study.trials}/{study.budget_trials}",
+            study.proposals,
+            f"{study.seconds:.0f}",
+            "  ".join(f"{best.metric} {number(best.value, best.unit)}" for best in study.best),
+        )
+        for study in studies
+    ]
+    return table(("study", "state", ">trials", ">proposals", ">seconds", "best so far"), rows)
+
+
+def trial_table(trials: Sequence[TrialRecord], metrics: Sequence[str]) -> Table:
+    """Trials, one a row, with some of their metrics."""
+
+    def cell(trial: TrialRecord, metric: str) -> str:
+        found = [m for m in trial.measurements if m.metric == metric]
+        return number(found[0].value, found[0].unit) if found else ""
+
+    rows = [
+        (
+            trial.number,
+            trial.state,
+            trial.architecture,
+            *(cell(trial, metric) for metric in metrics),
+            f"{trial.seconds:.1f}",
+            trial.proposer,
+            remark(trial),
+        )
+        for trial in trials
+    ]
+    columns = [f">{metric}" for metric in metrics]
+    return table(
+        (">trial", "state", "architecture", *columns, ">seconds", "proposer", "remark"), rows
+    )
+
+
+def remark(trial: TrialRecord) -> str:
+    """What is special about a trial."""
+    notes = [
+        f"repeat of {trial.repeat_of}" if trial.repeat_of is not None else "",
+        trial.reason or "",
+        f"{trial.failure.stage}: {trial.failure.message}" if trial.failure else "",
+        f"fallback: {trial.fallback}" if trial.fallback else "",
+    ]
+    return "; ".join(note for note in notes if note)
+
+
+def print_study(study: StudyView) -> None:
+    """One study with its counts."""
+    console.print(study_table([study]))
+    counts = ", ".join(f"{count} {state}" for state, count in study.counts.items() if count)
+    console.print(f"proposals: {counts or 'none yet'}")
+    if study.reason:
+        console.print(f"{study.state}: {study.reason}")
+
+
+def print_trial(trial: TrialView) -> None:
+    """One trial with all its measurements."""
+    console.print(f"trial {trial.number} of {trial.study}: {trial.state}  {trial.description}")
+    console.print(f"architecture {trial.architecture}, proposed by {trial.proposer}")
+    if remark(trial):
+        console.print(remark(trial))
+    rows = [(m.metric, with_spread(m), m.unit, m.repeats, m.stage) for m in trial.measurements]
+    console.print(table(("metric", ">value", "unit", ">repeats", "stage"), rows))
+    for task, curve in trial.curves.items():
+        losses = " ".join(f"{loss:.2f}" for loss in curve.loss[:: max(1, len(curve.loss) // 12)])
+        console.print(f"{task} training loss: {losses}")
+
+
+def print_cost(cost: CostView) -> None:
+    """What an architecture costs."""
+    console.print(f"{cost.id}  {cost.description}")
+    rows = [
+        (name.replace("_", " "), f"{value:,}")
+        for name, value in cost.model_dump().items()
+        if isinstance(value, int)
+    ]
+    console.print(table(("cost", ">value"), rows))

@@ -1,0 +1,385 @@
+"""One method for each thing that a user can do; all that the API and the command line may call."""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from nas import __version__
+from nas.describe import one_line
+from nas.errors import BadInput, Conflict, NotFound
+from nas.inputs import architecture_in, what_is
+from nas.record import Event, StudyRecord
+from nas.runner import Runner
+from nas.search_spaces.listing import CatalogueEntry, entries
+from nas.search_spaces.spaces import preset, preset_names
+from nas.settings import Settings
+from nas.store.base import Store, TrialQuery
+from nas.study import Limit, Objective, StudySpec, Target
+from nas.validation import parse
+from nas.views import (
+    Best,
+    CostView,
+    Deleted,
+    ExportedFile,
+    ExportView,
+    Front,
+    FrontPoint,
+    Graph,
+    Health,
+    PaperEntry,
+    StudyView,
+    TrialPage,
+    TrialView,
+    Validation,
+    curve_view,
+)
+
+ENDED = ("stopped", "complete", "exhausted", "failed")
+
+
+class Service:
+    """The verbs, done in this process on one store."""
+
+    def __init__(self, store: Store, settings: Settings, runner: Runner | None = None) -> None:
+        self.store = store
+        self.settings = settings
+        self.runner = runner or Runner(store, settings.home)
+
+    # Studies -------------------------------------------------------------------------------------
+
+    def create_study(self, data: Any, *, key: str | None = None) -> StudyView:
+        """Starts a study. Raises BadInput with the path of each mistake, or Conflict."""
+        spec = parse(StudySpec, data)
+        known = {record.name for record in self.store.studies()}
+        if spec.name not in known:
+            self._check(spec)
+        record = self.store.create_study(spec.name, spec.model_dump(mode="json"), key)
+        if spec.name not in known:
+            self.runner.start(spec)
+        return self._view(record)
+
+    def studies(self) -> tuple[StudyView, ...]:
+        """All studies, newest first."""
+        return tuple(self._view(record) for record in self.store.studies())
+
+    def study(self, name: str) -> StudyView:
+        """One study. Raises NotFound."""
+        return self._view(self.store.study(name))
+
+    def stop_study(self, name: str) -> StudyView:
+        """Ends the search after what is running now. Raises Conflict if it is not running."""
+        record = self.store.study(name)
+        if name not in self.runner.running():
+            raise Conflict(f"study {name!r} is not running; it is {self._view(record).state}")
+        self.runner.stop(name)
+        return self.study(name)
+
+    def resume_study(self, name: str) -> StudyView:
+        """Goes on from the store alone. Raises Conflict if there is nothing to go on with."""
+        record = self.store.study(name)
+        if name in self.runner.running():
+            raise Conflict(f"study {name!r} is running already")
+        if record.state in ("complete", "exhausted"):
+            raise Conflict(
+                f"study {name!r} is {record.state}: {record.reason or 'its budget is spent'}; "
+                "start a new study with a larger budget"
+            )
+        spec = self._spec(record)
+        self.store.set_state(name, "running")
+        self.runner.start(spec)
+        return self.study(name)
+
+    def delete_study(self, name: str) -> Deleted:
+        """Removes a study with its trials and files. Raises Conflict while it is running."""
+        record = self.store.study(name)
+        if name in self.runner.running():
+            raise Conflict(f"study {name!r} is running; stop it first")
+        self.store.delete_study(name)
+        for folder in ("weights", "exports"):
+            shutil.rmtree(self.settings.home / folder / name, ignore_errors=True)
+        return Deleted(name=name, trials=record.proposals)
+
+    def recover(self) -> tuple[str, ...]:
+        """Takes up every study that was running when the last process ended, however it ended."""
+        interrupted = [r for r in self.store.studies() if r.state == "running"]
+        for record in interrupted:
+            self.store.add_event(record.name, "note", {"text": "resumed after an interruption"})
+            self.runner.start(self._spec(record))
+        return tuple(record.name for record in interrupted)
+
+    def events(self, name: str, *, after: int = -1, follow: bool = False) -> Iterator[Event]:
+        """What happened, oldest first; with `follow`, waits for more until the study ends."""
+        self.store.study(name)
+        while True:
+            running = name in self.runner.running()
+            for event in self.store.events(name, after):
+                after = event.sequence
+                yield event
+            if not (follow and running):
+                return
+            self.runner.wait(name, seconds=0.2)
+
+    # Results -------------------------------------------------------------------------------------
+
+    def trials(self, name: str, query: TrialQuery) -> TrialPage:
+        """A page of trials. Raises BadInput for a metric that the study does not have."""
+        known = self._spec(self.store.study(name)).metrics
+        columns = {"number", "seconds", "started", *known}
+        if query.sort not in columns:
+            raise BadInput.at(
+                "sort", "cannot sort by this", given=query.sort, accepted=", ".join(sorted(columns))
+            )
+        for metric, _, _ in query.limits:
+            _known_metric(metric, known, "limit")
+        found, total = self.store.trials(name, query)
+        return TrialPage(study=name, total=total, offset=query.offset, trials=tuple(found))
+
+    def trial(self, name: str, number: int) -> TrialView:
+        """One trial with its architecture, curves and environment. Raises NotFound."""
+        self.store.study(name)
+        record = self.store.trial(name, number)
+        architecture = self.store.architecture(record.architecture)
+        curves = self.store.curves(name, number)
+        environment = record.environment
+        return TrialView(
+            **dict(record),
+            description=one_line(architecture),
+            architecture_json=architecture,
+            curves={task: curve_view(points) for task, points in curves.items()},
+            environment_json=self.store.environment(environment) if environment else None,
+        )
+
+    def front(
+        self, name: str, *, metrics: Sequence[str] = (), limits: Sequence[Limit] = ()
+    ) -> Front:
+        """Trials that no other beats on every metric. Raises BadInput for an unknown metric."""
+        from nas.fronts import front_of
+
+        spec = self._spec(self.store.study(name))
+        for index, metric in enumerate(metrics):
+            _known_metric(metric, spec.metrics, f"metrics.{index}")
+        for index, limit in enumerate(limits):
+            _known_metric(limit.metric, spec.metrics, f"limits.{index}.metric")
+        asked = {objective.metric: objective for objective in spec.objectives}
+        objectives = tuple(
+            asked.get(metric) or Objective(metric=metric, direction=spec.metrics[metric].direction)
+            for metric in (metrics or asked)
+        )
+        considered, chosen, knee = front_of(self.store, name, objectives, limits)
+        points = tuple(
+            self._front_point(name, number, objectives, number == knee) for number in chosen
+        )
+        return Front(study=name, metrics=objectives, considered=considered, points=points)
+
+    def export(
+        self,
+        name: str,
+        *,
+        trial: int | None = None,
+        prefix: int | None = None,
+        out: Path | None = None,
+    ) -> ExportView:
+        """Writes a trial as code; None is the knee of the front. Raises ExportRefused when the file
+        does not compute what the search computed, and then leaves nothing behind."""
+        from nas.exporting import export_trial
+
+        spec = self._spec(self.store.study(name))
+        number = self._knee(name) if trial is None else trial
+        record = self.trial(name, number)
+        tail = f"{number}" if prefix is None else f"{number}-prefix{prefix}"
+        folder = out or self.settings.home / "exports" / name / tail
+        done = export_trial(spec, record, folder, home=self.settings.home, prefix=prefix)
+        return ExportView(
+            study=name,
+            trial=number,
+            architecture=done.architecture,
+            prefix=prefix,
+            folder=str(folder),
+            files=tuple(
+                ExportedFile(name=file.name, bytes=file.stat().st_size, sha256=done.digest(file))
+                for file in sorted(folder.iterdir())
+                if file.is_file()
+            ),
+            certificate=done.certificate,
+        )
+
+    # What there is to choose from ----------------------------------------------------------------
+
+    def catalogue(self, slot: str | None = None) -> tuple[CatalogueEntry, ...]:
+        """Every part. Raises NotFound for a slot that does not exist."""
+        return tuple(entries(slot))
+
+    def papers(self) -> tuple[PaperEntry, ...]:
+        """Every paper with the parts that carry it, by title."""
+        carried: dict[tuple[str, str], list[str]] = {}
+        for entry in entries():
+            for paper in entry.papers:
+                carried.setdefault((paper.title, paper.link), []).append(
+                    f"{entry.slot}/{entry.kind}"
+                )
+        return tuple(
+            PaperEntry(title=title, link=link, parts=tuple(parts))
+            for (title, link), parts in sorted(carried.items())
+        )
+
+    def presets(self) -> tuple[str, ...]:
+        """Names of the ready-made spaces."""
+        return tuple(preset_names())
+
+    def space(self, preset_name: str) -> dict[str, Any]:
+        """A ready-made space as data. Raises NotFound."""
+        return preset(preset_name)
+
+    def validate(self, data: Any) -> Validation:
+        """Checks a study, a space or an architecture. Raises BadInput with paths."""
+        return what_is(data)
+
+    def cost(self, data: Any, *, context: int, dtype_bytes: int = 4) -> CostView:
+        """Price in closed form. Raises BadInput when something is left to choose."""
+        from nas.graph import peak_activation_bytes
+
+        architecture = architecture_in(data)
+        cost = architecture.cost(context)
+        peak = peak_activation_bytes(architecture, batch=1, tokens=context, value_bytes=dtype_bytes)
+        return CostView(
+            id=architecture.id,
+            description=one_line(architecture),
+            context=context,
+            params=cost.params,
+            active_params=cost.active_params,
+            flops_per_token=cost.flops,
+            decode_flops=cost.decode_flops,
+            kv_cache_bytes_per_token=cost.cache_values_per_token * dtype_bytes,
+            kv_cache_bytes=cost.cache_values * dtype_bytes,
+            state_bytes=cost.state_values * dtype_bytes,
+            peak_activation_bytes=peak,
+            dtype_bytes=dtype_bytes,
+        )
+
+    def graph(self, data: Any, *, context: int) -> Graph:
+        """The drawing of an architecture. Raises BadInput when something is left to choose."""
+        from nas.drawing import draw_svg
+        from nas.graph import architecture_graph, check_shapes, critical_path, peak_activation_bytes
+
+        architecture = architecture_in(data)
+        graph = architecture_graph(architecture, context=context)
+        check_shapes(graph)
+        return Graph(
+            id=architecture.id,
+            svg=draw_svg(architecture, context=context),
+            operators=graph.number_of_nodes() - 1,
+            critical_path_flops=critical_path(graph)[0],
+            peak_activation_bytes=peak_activation_bytes(
+                architecture, batch=1, tokens=context, value_bytes=4
+            ),
+        )
+
+    def health(self) -> Health:
+        """Whether the service is well."""
+        return Health(
+            status="ok",
+            version=__version__,
+            database=str(self.settings.database_path),
+            running=self.runner.running(),
+        )
+
+    def close(self) -> None:
+        """Stops what is running, so that it can be resumed, and releases the database."""
+        self.runner.close()
+        self.store.close()
+
+    # Inner ---------------------------------------------------------------------------------------
+
+    def _check(self, spec: StudySpec) -> None:
+        """What only looking at the machine and at the space can tell."""
+        from nas.limits import check_limits_reachable
+        from nas.samplers import make_sampler
+
+        check_device(spec.target)
+        for task in spec.tasks:
+            task.check()
+        make_sampler(spec.driver, spec.space, spec.objectives, spec.seed, spec.budget.trials)
+        check_limits_reachable(spec)
+
+    def _spec(self, record: StudyRecord) -> StudySpec:
+        return StudySpec.model_validate_json(json.dumps(record.spec))
+
+    def _knee(self, name: str) -> int:
+        points = self.front(name).points
+        if not points:
+            raise NotFound(
+                f"study {name!r} has no complete trial yet, so its front has no knee to export"
+            )
+        return next(point.trial for point in points if point.knee)
+
+    def _front_point(
+        self, name: str, number: int, objectives: Sequence[Objective], knee: bool
+    ) -> FrontPoint:
+        record = self.store.trial(name, number)
+        wanted = [*(objective.metric for objective in objectives), "params"]
+        values = {m.metric: m for m in record.measurements if m.metric in wanted}
+        return FrontPoint(
+            trial=number,
+            architecture=record.architecture,
+            description=one_line(self.store.architecture(record.architecture)),
+            values={metric: values[metric] for metric in wanted if metric in values},
+            knee=knee,
+        )
+
+    def _view(self, record: StudyRecord) -> StudyView:
+        from nas.fronts import best_of, count_states
+
+        spec = self._spec(record)
+        running = record.name in self.runner.running()
+        fields = dict(record)
+        if record.state == "running" and not running:
+            fields |= {"state": "stopped", "reason": "interrupted; resume goes on from here"}
+        seconds = record.seconds + self.runner.seconds(record.name)
+        best = best_of(self.store, record.name, spec.objectives)
+        return StudyView(
+            **{**fields, "seconds": seconds},
+            objectives=spec.objectives,
+            budget_trials=spec.budget.trials,
+            budget_minutes=spec.budget.minutes,
+            counts=count_states(self.store, record.name),
+            best=tuple(
+                Best(metric=m.metric, value=m.value, unit=m.unit, trial=number)
+                for number, m in best
+            ),
+            seconds_left=_seconds_left(spec, record.trials, seconds) if running else 0.0,
+        )
+
+
+def check_device(target: Target) -> None:
+    """Raises BadInput when the target's device is not on this machine."""
+    if target.device == "cpu":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise BadInput.at(
+            "target.device",
+            "this machine has no CUDA device that torch can use",
+            given=target.device,
+            accepted="cpu",
+        )
+
+
+def _known_metric(metric: str, known: dict[str, Any], path: str) -> None:
+    if metric not in known:
+        raise BadInput.at(
+            path,
+            "this study has no such metric",
+            given=metric,
+            accepted=", ".join(sorted(known)),
+        )
+
+
+def _seconds_left(spec: StudySpec, trials: int, seconds: float) -> float | None:
+    by_clock = None if spec.budget.minutes is None else spec.budget.minutes * 60 - seconds
+    if trials == 0:
+        return by_clock
+    by_trials = (spec.budget.trials - trials) * seconds / trials
+    return max(0.0, by_trials if by_clock is None else min(by_trials, by_clock))

@@ -1,0 +1,180 @@
+"""What the verbs of the service answer with. The same models are the API's responses, the client's
+return values and the command line's ``--json``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from nas.record import Measurement, StudyRecord, TrialRecord
+from nas.search_spaces.architecture import Architecture
+from nas.search_spaces.base import Model
+from nas.study import Objective
+
+
+class Best(Model):
+    """The best value of one objective so far."""
+
+    metric: str
+    value: float
+    unit: str
+    trial: int
+
+
+class StudyView(StudyRecord):
+    """A study and how far it has come."""
+
+    objectives: tuple[Objective, ...]
+    budget_trials: int
+    budget_minutes: float | None
+    counts: dict[str, int]
+    """Trials by state."""
+    best: tuple[Best, ...]
+    seconds_left: float | None
+    """Estimate from the pace so far; None before the first trial, 0 when it has ended."""
+
+
+class TrialPage(Model):
+    """Some of a study's trials."""
+
+    study: str
+    total: int
+    """Trials that match, on all pages."""
+    offset: int
+    trials: tuple[TrialRecord, ...]
+
+
+class CurveView(Model):
+    """A learning curve in columns."""
+
+    step: tuple[int, ...]
+    tokens: tuple[int, ...]
+    loss: tuple[float, ...]
+
+
+class TrialView(TrialRecord):
+    """One trial in full."""
+
+    description: str
+    architecture_json: Architecture
+    curves: dict[str, CurveView]
+    environment_json: dict[str, Any] | None
+
+
+class FrontPoint(Model):
+    """One trial that no other trial beats on every metric."""
+
+    trial: int
+    architecture: str
+    description: str
+    values: dict[str, Measurement]
+    """The metrics of the front, then the parameter count."""
+    knee: bool
+    """Whether this is the best compromise, the point furthest from the line of the extremes."""
+
+
+class Front(Model):
+    """The trade-off that a study found."""
+
+    study: str
+    metrics: tuple[Objective, ...]
+    considered: int
+    """Complete trials that have all of the metrics and meet the limits."""
+    points: tuple[FrontPoint, ...]
+    """Sorted by the first metric, best first."""
+
+
+class CostView(Model):
+    """What an architecture costs, in closed form. Nothing was built to find this out."""
+
+    id: str
+    description: str
+    context: int
+    """Tokens; cache and FLOPs are at this length."""
+    params: int
+    active_params: int
+    flops_per_token: int
+    decode_flops: int
+    kv_cache_bytes_per_token: int
+    kv_cache_bytes: int
+    state_bytes: int
+    peak_activation_bytes: int
+    """Of a forward pass over `context` tokens."""
+    dtype_bytes: int
+
+
+class Validation(Model):
+    """A file that holds what it should."""
+
+    what: str
+    """``study``, ``space`` or ``architecture``."""
+    summary: str
+    axes: dict[str, Any] | None = None
+    """The questions of a space and their answers."""
+    id: str | None = None
+    """Of an architecture."""
+
+
+class Graph(Model):
+    """An architecture drawn, with what its graph shows."""
+
+    id: str
+    svg: str
+    operators: int
+    critical_path_flops: int
+    """FLOPs per token along the longest chain of operators."""
+    peak_activation_bytes: int
+
+
+class ExportedFile(Model):
+    """One file of an export."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+class ExportView(Model):
+    """An architecture exported as code, and its certificate."""
+
+    study: str
+    trial: int
+    architecture: str
+    prefix: int | None
+    """Which prefix of a nested model; None is the whole."""
+    folder: str
+    """Where the files lie, on the machine that wrote them."""
+    files: tuple[ExportedFile, ...]
+    certificate: dict[str, Any]
+
+
+class Health(Model):
+    """Whether the service is well."""
+
+    status: str
+    version: str
+    database: str
+    running: tuple[str, ...]
+    """Studies that are running now."""
+
+
+class PaperEntry(Model):
+    """A paper and the parts that carry it."""
+
+    title: str
+    link: str
+    parts: tuple[str, ...]
+
+
+class Deleted(Model):
+    """A study that is gone."""
+
+    name: str
+    trials: int
+
+
+def curve_view(points: Sequence[Any]) -> CurveView:
+    """Curve points in columns."""
+    return CurveView(
+        step=tuple(point.step for point in points),
+        tokens=tuple(point.tokens for point in points),
+        loss=tuple(point.loss for point in points),
+    )
