@@ -13,7 +13,11 @@ from nas.search_spaces.space import SearchSpace
 from nas.search_spaces.spaces import expand_preset
 
 StudyName: TypeAlias = Annotated[
-    str, StringConstraints(strict=True, pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    str,
+    StringConstraints(strict=True, pattern=r"^[a-z0-9][a-z0-9-]{0,62}$"),
+    Field(
+        description="1 to 63 lower-case letters, digits and hyphens, the first one not a hyphen"
+    ),
 ]
 """Lower-case letters, digits and hyphens, 63 at most, starting with a letter or digit."""
 
@@ -103,7 +107,7 @@ class DriverSpec(Model):
             return {**given, "sampler": known[library][0]}
         if library in known and given.get("sampler") not in known[library]:
             raise ValueError(
-                f"{library} has no sampler {given.get('sampler')!r}; "
+                f"sampler: {library} has no sampler {given.get('sampler')!r}; "
                 f"it has: {', '.join(known[library])}"
             )
         return given

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from nas.plan import Call
 from nas.search_spaces.ops import Ops, merge_costs
@@ -84,6 +85,13 @@ class Rule:
     """What would work, for example ``groups must divide heads``."""
 
 
+def broken_rules(message: str, says: str, fields: tuple[str, ...]) -> PydanticCustomError:
+    """A validation error that carries what would work and which fields decide it."""
+    return PydanticCustomError(
+        "rule", "{message}", {"message": message, "accepted": says, "fields": list(fields)}
+    )
+
+
 class Memory(NamedTuple):
     """What a part carries from token to token, for one sequence, in values."""
 
@@ -113,7 +121,7 @@ class Part(Model, ABC):
             values = [getattr(self, name) for name in rule.fields]
             if not rule.holds(*values):
                 given = ", ".join(f"{n}={v}" for n, v in zip(rule.fields, values, strict=True))
-                raise ValueError(f"{rule.says} ({given})")
+                raise broken_rules(f"{rule.says} ({given})", rule.says, rule.fields)
         return self
 
     @abstractmethod

@@ -2,7 +2,8 @@
 
 Each folder below ``mixers/``, ``ffns/`` and so on holds exactly one concrete part in ``spec.py``,
 whose ``kind`` is the folder's name. Discovery checks that, so a half-finished folder fails loudly.
-Adding a part is adding a folder. A type checker sees the abstract base; pydantic sees the closed union.
+Adding a part is adding a folder. A type checker sees the abstract base; pydantic sees the closed
+union.
 """
 
 import inspect

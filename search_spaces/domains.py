@@ -14,7 +14,7 @@ import builtins
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Generic, Self, TypeVar
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from nas.search_spaces.base import Model
 
@@ -24,6 +24,8 @@ Number = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True
 
 class Choice(Model, Generic[T]):
     """One of several values."""
+
+    model_config = ConfigDict(use_attribute_docstrings=False)  # generic: made in memory
 
     choice: Annotated[tuple[T, ...], Field(min_length=1)]
 
@@ -36,6 +38,8 @@ class Choice(Model, Generic[T]):
 
 class Range(Model, Generic[T]):
     """All values from low to high, both included."""
+
+    model_config = ConfigDict(use_attribute_docstrings=False)  # generic: made in memory
 
     range: tuple[T, T]
     step: Annotated[int, Field(strict=True, ge=1)] | None = None
@@ -56,7 +60,8 @@ class Range(Model, Generic[T]):
     def members(self) -> Sequence[int]:
         """The whole numbers of the range."""
         low, high = self.range
-        assert isinstance(low, int) and isinstance(high, int)
+        assert isinstance(low, int)
+        assert isinstance(high, int)
         return builtins.range(low, high + 1, self.step or 1)
 
 

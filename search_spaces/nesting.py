@@ -1,4 +1,4 @@
-"""Nested parts seen from a whole architecture: how many prefixes it has, and each as a plain model."""
+"""Nested parts of a whole architecture: how many prefixes there are, and each as a plain model."""
 
 from typing import TYPE_CHECKING
 

@@ -10,10 +10,11 @@ any of them may be offered in a ``choice``.
     {"kind": "each", "part": {"choice": [A, B]}}           drawn afresh for each layer
 """
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, create_model
+from pydantic import ConfigDict, Field, StringConstraints, create_model
 
 from nas.errors import Infeasible
 from nas.search_spaces.axes import Draw
@@ -23,14 +24,18 @@ from nas.search_spaces.searchable import (
     Twin,
     ask,
     choose_among,
+    decisive,
     draw_part,
     feasible,
+    misfit,
     searchable,
     tagged_union,
 )
 
 RatioText = Annotated[
-    str, StringConstraints(strict=True, pattern=r"^(\d{1,3}:[1-9]\d{0,2}|[1-9]\d{0,2}:0)$")
+    str,
+    StringConstraints(strict=True, pattern=r"^(\d{1,3}:[1-9]\d{0,2}|[1-9]\d{0,2}:0)$"),
+    Field(description="a ratio background:placed as text, such as '3:1', '0:1' or '1:0'"),
 ]
 """``background:placed``, such as 3:1; 0:1 is all placed, 1:0 none."""
 Placement = Literal["interleaved", "bottom", "top", "both_ends", "middle"]
@@ -39,6 +44,8 @@ Placement = Literal["interleaved", "bottom", "top", "both_ends", "middle"]
 class Pattern(Model):
     """Base of all patterns."""
 
+    model_config = ConfigDict(use_attribute_docstrings=False)  # slots make theirs in memory
+
     def feasible(self, at: Place) -> bool:
         """Whether a list of layers can be drawn at this width and depth."""
         raise NotImplementedError(type(self))
@@ -46,6 +53,26 @@ class Pattern(Model):
     def draw(self, draw: Draw, path: str, at: Place) -> tuple[Part, ...]:
         """One part for each layer, bottom first."""
         raise NotImplementedError(type(self))
+
+    def decisive(self) -> frozenset[str]:
+        """Which numbers of the surroundings decide whether the layers can be drawn."""
+        return frozenset().union(*(decisive(part) for _, part in self._held()))
+
+    def _held(self) -> Iterator[tuple[str, Any]]:
+        """(path, part) of everything that the pattern is made of."""
+        for name in ("parts", "part", "background", "placed"):
+            held = getattr(self, name, ())
+            if isinstance(held, tuple):
+                yield from ((f"{name}.{index}", part) for index, part in enumerate(held))
+            else:
+                yield name, held
+
+    def misfit(self, at: Place, path: str) -> tuple[str, str]:
+        """(path, reason) of the first thing that keeps the layers from being drawn."""
+        for name, part in self._held():
+            if not feasible(part, at):
+                return misfit(part, at, f"{path}.{name}")
+        return path, "no layers can be drawn"
 
 
 class Repeat(Pattern):
@@ -70,6 +97,14 @@ class Explicit(Pattern):
 
     def feasible(self, at: Place) -> bool:
         return len(self.parts) == at.depth and all(feasible(part, at) for part in self.parts)
+
+    def decisive(self) -> frozenset[str]:
+        return super().decisive() | {"depth"}
+
+    def misfit(self, at: Place, path: str) -> tuple[str, str]:
+        if len(self.parts) != at.depth:
+            return f"{path}.parts", f"{len(self.parts)} parts are listed, one for each layer,"
+        return super().misfit(at, path)
 
     def draw(self, draw: Draw, path: str, at: Place) -> tuple[Part, ...]:
         if len(self.parts) != at.depth:

@@ -5,21 +5,34 @@ rules by looking ahead: an option is offered only if the other fields can still 
 drawn part is valid by construction and nothing is repaired or rejected afterwards.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, ClassVar, get_args, get_origin
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, create_model, model_validator
+from pydantic import (
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    create_model,
+    model_validator,
+)
 
 from nas.errors import Infeasible
 from nas.search_spaces.axes import Draw, Scalar
-from nas.search_spaces.base import Model, Part, Place
+from nas.search_spaces.base import Model, Part, Place, broken_rules
 from nas.search_spaces.catalogue import NESTED_SLOTS
 from nas.search_spaces.domains import Choice, Divide, Range, Times, domain_of, values
 
 CONTEXT_NUMBERS = ("dim", "depth")
 """Numbers of the surroundings that a derived field may refer to."""
+LONGEST_LIST = 80
+"""Characters of options that the name of an axis may spell out."""
+MOST_OPTIONS = 512
+"""Values that a field may offer where a rule ties it to others: all combinations are looked at."""
 
 
 class Twin(Model):
@@ -33,15 +46,28 @@ class Twin(Model):
     @model_validator(mode="after")
     def _references_exist(self) -> "Twin":
         names = [name for name in type(self).model_fields if name != "kind"]
+        numbers = [n for n, info in self.part.model_fields.items() if info.annotation is int]
         for name in names:
-            for other in references(getattr(self, name)):
-                if other not in (*CONTEXT_NUMBERS, *names) or other == name:
-                    accepted = ", ".join((*CONTEXT_NUMBERS, *(n for n in names if n != name)))
-                    raise ValueError(f"{name} refers to {other!r}; it may refer to {accepted}")
+            for key, other in named_numbers(getattr(self, name)):
+                known = [*CONTEXT_NUMBERS, *(number for number in numbers if number != name)]
+                if other not in known:
+                    raise ValueError(
+                        f"{name}.{key}: {other!r} is no number that {name} can follow from; "
+                        f"there are: {', '.join(known)}"
+                    )
         draw_order(self)
+        for name in _related(self):
+            domain = getattr(self, name)
+            if not references(domain) and len(tuple(values(domain))) > MOST_OPTIONS:
+                raise ValueError(
+                    f"{name}: too many values where a rule decides which go together; "
+                    f"accepted: at most {MOST_OPTIONS}, for example by a choice or a step"
+                )
         follows = any(references(getattr(self, name)) for name in names)
         if not follows and not _completes(self, {}, _related(self), Place(1, 1, 0)):
-            raise ValueError("; ".join(rule.says for rule in self.part.rules))
+            says = "; ".join(rule.says for rule in self.part.rules)
+            fields = tuple(dict.fromkeys(f for rule in self.part.rules for f in rule.fields))
+            raise broken_rules(f"no combination of these values works: {says}", says, fields)
         return self
 
 
@@ -144,10 +170,16 @@ def _adapter(part: type[Part], name: str) -> TypeAdapter[Any]:
 
 def references(domain: Any) -> tuple[str, ...]:
     """Names of the numbers from which a derived field follows."""
+    return tuple(name for _, name in named_numbers(domain))
+
+
+def named_numbers(domain: Any) -> tuple[tuple[str, str], ...]:
+    """The same names, each after the key of the domain that holds it."""
     if isinstance(domain, Times):
-        return (domain.of,)
+        return (("of", domain.of),)
     if isinstance(domain, Divide):
-        return (domain.divide, *((domain.by,) if isinstance(domain.by, str) else ()))
+        by = (("by", domain.by),) if isinstance(domain.by, str) else ()
+        return (("divide", domain.divide), *by)
     return ()
 
 
@@ -224,7 +256,11 @@ def ask(draw: Draw, axis: str, options: tuple[Scalar, ...], of: int) -> Scalar:
     if len(options) == 1:
         return options[0]
     if len(options) < of:
-        axis = f"{axis}[{','.join(str(option) for option in options)}]"
+        listed = ",".join(str(option) for option in options)
+        if len(listed) > LONGEST_LIST:
+            digest = hashlib.sha256(listed.encode()).hexdigest()[:8]
+            listed = f"{len(options)} options, {digest}"
+        axis = f"{axis}[{listed}]"
     return draw.choice(axis, options)
 
 
@@ -238,6 +274,46 @@ def feasible(domain: Any, at: Place) -> bool:
     return _completes(domain, {}, _related(domain), at) and all(
         feasible(inner, at) for inner in nested if is_nested(inner)
     )
+
+
+def decisive(domain: Any) -> frozenset[str]:
+    """Which numbers of the surroundings decide whether something can be drawn."""
+    if isinstance(domain, Choice):
+        return frozenset().union(*(decisive(option) for option in domain.choice))
+    if isinstance(domain, Twin):
+        fields = [getattr(domain, name) for name in type(domain).model_fields]
+        named = {name for field in fields for name in references(field)}
+        inner = [decisive(field) for field in fields if is_nested(field)]
+        return frozenset(CONTEXT_NUMBERS) & named.union(*inner)
+    found: frozenset[str] = domain.decisive()  # a pattern
+    return found
+
+
+def misfit(domain: Any, at: Place, path: str) -> tuple[str, str]:
+    """(path, reason) of the first thing that keeps an infeasible slot from being filled."""
+    if isinstance(domain, Choice):
+        return misfit(domain.choice[0], at, f"{path}.choice.0")
+    if not isinstance(domain, Twin):
+        found: tuple[str, str] = domain.misfit(at, path)  # a pattern
+        return found
+    for name in type(domain).model_fields:
+        inner = getattr(domain, name)
+        if is_nested(inner) and not feasible(inner, at):
+            return misfit(inner, at, f"{path}.{name}")
+        if isinstance(inner, Divide) and not _completes(domain, {}, _needed(domain, name), at):
+            return f"{path}.{name}", f"{inner.divide} / {inner.by} gives no accepted value"
+        if isinstance(inner, Times) and not _completes(domain, {}, _needed(domain, name), at):
+            return f"{path}.{name}", f"{inner.times} x {inner.of} gives no accepted value"
+    return path, "; ".join(rule.says for rule in domain.part.rules) + " cannot be kept"
+
+
+def _needed(twin: Twin, name: str) -> tuple[str, ...]:
+    """A field after all those that it follows from."""
+    needed = {name}
+    for other in reversed(draw_order(twin)):
+        if other in needed:
+            needed |= set(references(getattr(twin, other)))
+    return tuple(field for field in draw_order(twin) if field in needed)
 
 
 def _draw_numbers(twin: Twin, draw: Draw, path: str, at: Place) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from nas.search_spaces.domains import (
     values,
 )
 from nas.search_spaces.patterns import draw_slot, slot
-from nas.search_spaces.searchable import ask, draw_part, feasible, part_domain
+from nas.search_spaces.searchable import ask, decisive, draw_part, feasible, misfit, part_domain
 
 if TYPE_CHECKING:
     EmbeddingDomain: TypeAlias = Any
@@ -57,10 +57,14 @@ def _size_tag(given: Any) -> str:
     return "match_params" if match else domain_tag(given)
 
 
+LayerCount = Annotated[int, Field(strict=True, ge=1, le=512)]
+MOST_WIDTHS = 10_000
+"""Widths that a space may offer; each is tried when the space is read."""
+
 DepthDomain = Annotated[
-    Annotated[WholeNumber, Tag("value")]
-    | Annotated[Choice[WholeNumber], Tag("choice")]
-    | Annotated[Range[WholeNumber], Tag("range")],
+    Annotated[LayerCount, Tag("value")]
+    | Annotated[Choice[LayerCount], Tag("choice")]
+    | Annotated[Range[LayerCount], Tag("range")],
     Discriminator(domain_tag),
 ]
 DimDomain = Annotated[
@@ -70,6 +74,9 @@ DimDomain = Annotated[
     | Annotated[MatchParams, Tag("match_params")],
     Discriminator(_size_tag),
 ]
+
+
+SLOT_FIELDS = ("embedding", "block", "mixer", "ffn", "norm")
 
 
 class SearchSpace(Model):
@@ -95,12 +102,30 @@ class SearchSpace(Model):
 
     @model_validator(mode="after")
     def _holds_something(self) -> "SearchSpace":
-        if not self._depths:
+        if len(self._widths) > MOST_WIDTHS:
             raise ValueError(
-                "the space is empty: no combination of dim and depth fits every slot; check that "
-                "divisions leave no rest and that an explicit pattern lists as many parts as layers"
+                f"dim: {len(self._widths)} widths are too many; accepted: at most {MOST_WIDTHS}, "
+                "for example by a step"
             )
+        if not self._depths:
+            raise ValueError(self._why_empty())
         return self
+
+    def _why_empty(self) -> str:
+        """Which slot cannot be filled, and why, as an example."""
+        widths, depths = self._widths, tuple(values(self.depth))
+        places = [Place(width, depth, 0) for depth in depths for width in widths]
+        for name in SLOT_FIELDS:
+            domain = getattr(self, name)
+            if not any(feasible(domain, at) for at in places):
+                path, why = misfit(domain, places[0], name)
+                at = f"at dim {places[0].dim} and depth {places[0].depth}"
+                others = ", nor anywhere else in the space" if len(places) > 1 else ""
+                return f"{path}: the space is empty: {why} {at}{others}{remedy(domain, places[0])}"
+        return (
+            "the space is empty: each slot can be filled at some dim and depth, but no dim and "
+            "depth fit all slots; give the slots a width or depth in common"
+        )
 
     def decode(self, draw: Draw) -> Architecture:
         """One architecture; the same answers always give the same one."""
@@ -122,17 +147,38 @@ class SearchSpace(Model):
     @cached_property
     def _depths(self) -> dict[int, tuple[int, ...]]:
         """For each depth, the widths with which every slot can be filled."""
-        domain = self.dim
-        widths = tuple(domain.members() if isinstance(domain, MatchParams) else values(domain))
+        widths = self._widths
         table = {
             depth: tuple(width for width in widths if self._fits(Place(width, depth, 0)))
             for depth in values(self.depth)
         }
         return {depth: fitting for depth, fitting in table.items() if fitting}
 
+    @cached_property
+    def _widths(self) -> tuple[int, ...]:
+        """Every width that the space may consider."""
+        domain = self.dim
+        return tuple(domain.members() if isinstance(domain, MatchParams) else values(domain))
+
     def _fits(self, at: Place) -> bool:
-        slots = (self.embedding, self.block, self.mixer, self.ffn, self.norm)
-        return all(feasible(domain, at) for domain in slots)
+        return all(self._slot_fits(name, at) for name in SLOT_FIELDS)
+
+    def _slot_fits(self, name: str, at: Place) -> bool:
+        """Asked once for each width and depth, or less often where the slot ignores them."""
+        numbers = self._decisive[name]
+        key = (name, at.dim if "dim" in numbers else 0, at.depth if "depth" in numbers else 0)
+        if key not in self._known_fits:
+            self._known_fits[key] = feasible(getattr(self, name), at)
+        return self._known_fits[key]
+
+    @cached_property
+    def _known_fits(self) -> dict[tuple[str, int, int], bool]:
+        return {}
+
+    @cached_property
+    def _decisive(self) -> dict[str, frozenset[str]]:
+        """Which of dim and depth decide whether a slot can be filled."""
+        return {name: decisive(getattr(self, name)) for name in SLOT_FIELDS}
 
     def _at(self, dim: int, depth: int, draw: Draw) -> Architecture:
         at = Place(dim, depth, 0)
@@ -169,6 +215,18 @@ class SearchSpace(Model):
                 high = middle
         nearest = [self._at(widths[i], depth, record) for i in {max(0, low - 1), low}]
         return min(nearest, key=lambda found: abs(found.cost(1).params - target))
+
+
+def remedy(domain: Any, at: Place) -> str:
+    """The nearest width or depth at which a slot can be filled, as advice to the user."""
+    for change in range(1, 129):
+        for sign in (1, -1):
+            dim, depth = at.dim + sign * change, at.depth + sign * change
+            if dim > 0 and feasible(domain, at._replace(dim=dim)):
+                return f"; accepted: for example dim {dim}"
+            if depth > 0 and feasible(domain, at._replace(depth=depth)):
+                return f"; accepted: for example depth {depth}"
+    return ""
 
 
 def _ask_number(domain: Any, draw: Draw, axis: str, fitting: tuple[int, ...]) -> Any:

@@ -5,12 +5,13 @@ import os
 import socket
 
 from nas.errors import BadInput, Unavailable
+from nas.runner import MakeEvaluator, Runner, process_evaluator
 from nas.settings import Settings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, make_evaluator: MakeEvaluator = process_evaluator) -> None:
     """Serves until interrupted. Raises Unavailable when the address is taken, BadInput when it is
     open to others and no token is set."""
     import uvicorn
@@ -30,7 +31,7 @@ def serve(settings: Settings) -> None:
     store = DuckDBStore(settings.database_path)
     host, port = listening.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    app = create_app(Service(store, settings))
+    app = create_app(Service(store, settings, Runner(store, settings.home, make_evaluator)))
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5)
     settings.address_file.write_text(json.dumps({"url": url, "pid": os.getpid()}))
     print(f"nas serves {settings.database_path} at {url} (documentation: {url}/docs)", flush=True)

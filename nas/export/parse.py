@@ -67,6 +67,11 @@ class Definition:
     def _tree(self) -> ast.Module:
         return ast.parse(self.text)
 
+    @property
+    def is_block(self) -> bool:
+        """A function or class; a constant otherwise."""
+        return not isinstance(self._tree.body[0], ast.Assign | ast.AnnAssign)
+
     @cached_property
     def names(self) -> frozenset[str]:
         """Names that it takes from its module or from Python's builtins."""

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from uuid import uuid4
 
 import duckdb
 
@@ -18,8 +19,9 @@ from nas.errors import StoreError
 from nas.evaluators.base import CurvePoint
 from nas.record import Event, Proposal, StudyRecord, StudyState, TrialRecord
 from nas.search_spaces.architecture import Architecture
-from nas.store import encoding, opening, query, refusals, rows
+from nas.store import encoding, opening, refusals, rows, sql, statements
 from nas.store.base import Asked, Point, Told, TrialQuery
+from nas.store.sql import Cursor
 
 VERSION = 1
 """Of the schema. A database with a higher one is refused."""
@@ -59,13 +61,13 @@ class DuckDBStore:
     def create_study(self, name: str, spec: Mapping[str, Any], key: str | None) -> StudyRecord:
         text, spec_hash = encoding.to_json(spec), encoding.content_id(spec)
         with self._writing() as cursor:
-            used = _one(
+            used = sql.one(
                 cursor, "SELECT name, spec_hash FROM study WHERE idempotency_key = $key", key=key
             )
             if used is not None and used != (name, spec_hash):
                 raise refusals.key_used(str(key), used[0])
             if used is None:
-                if _one(cursor, "SELECT 1 FROM study WHERE name = $name", name=name):
+                if sql.one(cursor, "SELECT 1 FROM study WHERE name = $name", name=name):
                     raise refusals.name_taken(name)
                 cursor.execute(
                     "INSERT INTO study VALUES (?, ?, 'running', NULL, ?, 0, ?, ?)",
@@ -74,33 +76,28 @@ class DuckDBStore:
         return self.study(name)
 
     def study(self, name: str) -> StudyRecord:
-        with self._reading() as cursor:
-            found = _studies(cursor, "WHERE s.name = $name", name=name)
-            if not found:
-                raise _no_study(cursor, name)
-            return found[0]
+        with self._reading(name) as cursor:
+            return sql.studies(cursor, "WHERE s.name = $name", name=name)[0]
 
     def studies(self) -> list[StudyRecord]:
         with self._reading() as cursor:
-            return _studies(cursor)
+            return sql.studies(cursor)
 
     def set_state(self, name: str, state: StudyState, reason: str | None = None) -> None:
         with self._writing(name) as cursor:
             cursor.execute(
                 "UPDATE study SET state = ?, reason = ? WHERE name = ?", [state, reason, name]
             )
-            _add_event(cursor, name, "state", {"state": state, "reason": reason})
+            sql.add_event(cursor, name, "state", {"state": state, "reason": reason})
 
     def add_seconds(self, name: str, seconds: float) -> None:
         with self._writing(name) as cursor:
-            cursor.execute(
-                "UPDATE study SET seconds = seconds + ? WHERE name = ?", [seconds, name]
-            )
+            cursor.execute("UPDATE study SET seconds = seconds + ? WHERE name = ?", [seconds, name])
 
     def delete_study(self, name: str) -> None:
         with self._writing(name) as cursor:
-            _delete_unshared(cursor, "architecture", ("log", "trial"), name)
-            _delete_unshared(cursor, "environment", ("trial",), name)
+            sql.delete_unshared(cursor, "architecture", ("log", "trial"), name)
+            sql.delete_unshared(cursor, "environment", ("trial",), name)
             for table in ("log", "trial", "measurement", "curve", "event"):
                 cursor.execute(f"DELETE FROM {table} WHERE study = ?", [name])
             cursor.execute("DELETE FROM study WHERE name = ?", [name])
@@ -118,7 +115,7 @@ class DuckDBStore:
             except duckdb.ConstraintException as error:
                 raise refusals.asked_already(study, proposal.number) from error
             cursor.execute(
-                f"INSERT INTO architecture VALUES ({_marks(row)}) ON CONFLICT DO NOTHING", row
+                f"INSERT INTO architecture VALUES ({sql.marks(row)}) ON CONFLICT DO NOTHING", row
             )
 
     def finish(self, record: TrialRecord, curves: Mapping[str, Sequence[CurvePoint]]) -> None:
@@ -126,17 +123,17 @@ class DuckDBStore:
         row = rows.trial_row(kept)
         with self._writing(kept.study) as cursor:
             try:
-                cursor.execute(f"INSERT INTO trial VALUES ({_marks(row)})", row)
+                cursor.execute(f"INSERT INTO trial VALUES ({sql.marks(row)})", row)
             except duckdb.ConstraintException as error:
                 raise refusals.finished_already(kept.study, kept.number) from error
             place = (kept.study, kept.number)
-            _insert_columns(
+            sql.insert_columns(
                 cursor, "measurement", place, rows.measurement_columns(kept.measurements)
             )
-            _insert_columns(cursor, "curve", place, rows.curve_columns(curves))
+            sql.insert_columns(cursor, "curve", place, rows.curve_columns(curves))
             cursor.execute("INSERT INTO log (study, kind, number) VALUES (?, 'told', ?)", place)
             self._keep_environment(cursor, kept.environment)
-            _add_event(cursor, kept.study, "trial", encoding.trial_event(kept))
+            sql.add_event(cursor, kept.study, "trial", encoding.trial_event(kept))
 
     def log(self, study: str) -> list[Asked | Told]:
         with self._reading(study) as cursor:
@@ -147,10 +144,186 @@ class DuckDBStore:
             ).fetchall()
         return [rows.read_log(row) for row in found]
 
-    def trials(self, study: str, query_: TrialQuery) -> tuple[list[TrialRecord], int]:
-        raise SystemExit
+    def trials(self, study: str, query: TrialQuery) -> tuple[list[TrialRecord], int]:
+        with self._reading(study) as cursor:
+            page = sql.every(cursor, statements.page(study, query))
+            numbers = [row[1] for row in page]
+            measurements = sql.every(cursor, statements.measurements(study, numbers))
+            ((total,),) = sql.every(cursor, statements.total(study, query))
+        return rows.read_trials(page, measurements), total
+
+    def trial(self, study: str, number: int) -> TrialRecord:
+        with self._reading(study) as cursor:
+            row = sql.trial_row(cursor, study, number)
+            measurements = sql.every(cursor, statements.measurements(study, [number]))
+        return rows.read_trials([row], measurements)[0]
+
+    def front_values(self, study: str, metrics: Sequence[str]) -> list[Point]:
+        with self._reading(study) as cursor:
+            found = sql.every(cursor, statements.front_values(study, metrics))
+        return [Point(row[0], row[1], row[2:]) for row in found]
+
+    def curves(self, study: str, number: int) -> dict[str, tuple[CurvePoint, ...]]:
+        with self._reading(study) as cursor:
+            sql.trial_row(cursor, study, number)
+            found = cursor.execute(
+                "SELECT task, step, tokens, loss FROM curve WHERE study = ? AND number = ? "
+                "ORDER BY rowid",
+                [study, number],
+            ).fetchall()
+        return rows.read_curves(found)
+
+    def architecture(self, id: str) -> Architecture:
+        with self._reading() as cursor:
+            row = sql.one(cursor, "SELECT json FROM architecture WHERE id = $id", id=id)
+            if row is None:
+                raise refusals.no_architecture(
+                    id, sql.column(cursor, "SELECT id FROM architecture")
+                )
+        return rows.read_architecture(id, row[0])
+
+    def put_environment(self, environment: Mapping[str, Any]) -> str:
+        key = encoding.content_id(environment)
+        if key not in self._environments:
+            self._environments[key] = encoding.to_json(environment)
+        with self._writing() as cursor:
+            self._keep_environment(cursor, key)
+        return key
+
+    def environment(self, id: str) -> dict[str, Any]:
+        with self._reading() as cursor:
+            row = sql.one(cursor, "SELECT json FROM environment WHERE id = $id", id=id)
+            if row is None:
+                raise refusals.no_environment(id, sql.column(cursor, "SELECT id FROM environment"))
+        return encoding.from_json(row[0])
+
+    def forget_weights(self, study: str, numbers: Sequence[int]) -> None:
+        with self._writing(study) as cursor:
+            cursor.execute(
+                "UPDATE trial SET weights = NULL "
+                "WHERE study = ? AND number IN (SELECT unnest(?::INTEGER[]))",
+                [study, list(numbers)],
+            )
+
+    def add_event(self, study: str, kind: str, data: Mapping[str, Any]) -> Event:
+        with self._writing(study) as cursor:
+            return sql.add_event(cursor, study, kind, data)
+
+    def events(self, study: str, after: int = -1) -> list[Event]:
+        with self._reading(study) as cursor:
+            found = cursor.execute(
+                "SELECT sequence, kind, epoch_us(happened), data FROM event "
+                "WHERE study = ? AND sequence > ? ORDER BY sequence",
+                [study, after],
+            ).fetchall()
+        return [rows.read_event(study, row) for row in found]
+
+    def export_parquet(self, folder: Path) -> list[Path]:
+        """Writes each table as ``<table>.parquet`` for notebooks, all from one moment, and returns
+        the files. The folder is made if it is not there; files of those names are replaced."""
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [folder / f"{table}.parquet" for table in TABLES]
+        with self._reading() as cursor:
+            for table, file in zip(TABLES, files, strict=True):
+                target = str(file).replace("'", "''")
+                cursor.execute(f"COPY {table} TO '{target}' (FORMAT parquet)")
+        return files
 
     def close(self) -> None:
         """Releases the file; another process may open it then."""
         with _WRITING:
             self._root.close()
+
+    @contextmanager
+    def _reading(self, study: str | None = None) -> Iterator[Cursor]:
+        """A cursor that sees one moment of the database; if a study is named, it is there."""
+        with self._errors_told():
+            cursor = self._root.cursor()
+            try:
+                cursor.begin()
+                if study is not None:
+                    sql.check_study(cursor, study)
+                yield cursor
+            finally:
+                cursor.close()
+
+    @contextmanager
+    def _writing(self, study: str | None = None) -> Iterator[Cursor]:
+        """The same, and all that is written is kept, or none of it."""
+        with _WRITING, self._reading(study) as cursor:
+            yield cursor
+            cursor.commit()
+
+    @contextmanager
+    def _errors_told(self) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.ConnectionException as error:
+            raise StoreError(f"the database {self.path} was closed") from error
+        except (duckdb.OperationalError, duckdb.InternalError) as error:
+            raise StoreError(
+                f"the database {self.path} could not be read or written, and nothing was changed: "
+                f"{error}"
+            ) from error
+
+    def _keep_environment(self, cursor: Cursor, id: str | None) -> None:
+        if id in self._environments:
+            cursor.execute(
+                "INSERT INTO environment VALUES (?, ?) ON CONFLICT DO NOTHING",
+                [id, self._environments[id]],
+            )
+
+
+def _open(path: Path) -> Cursor:
+    """The database in a file, made if there is none. Raises StoreError."""
+    opening.check_place(path)
+    try:
+        if not path.exists():
+            _create(path)
+        root = duckdb.connect(path, config=CONFIG)
+    except (duckdb.Error, OSError) as error:
+        raise opening.explain(path, str(error)) from error
+    try:
+        _check_schema(root, path)
+    except BaseException:
+        root.close()
+        raise
+    return root
+
+
+def _create(path: Path) -> None:
+    """A new database, whole from the moment in which its file appears, whatever kills us."""
+    draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}.new")
+    try:
+        with duckdb.connect(draft, config=CONFIG) as root:
+            root.execute(Path(__file__).with_name("schema.sql").read_text())
+            root.execute("INSERT INTO meta VALUES (?, ?)", [VERSION, encoding.now()])
+        _move(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+        opening.wal(draft).unlink(missing_ok=True)
+
+
+def _move(draft: Path, path: Path) -> None:
+    """A link fails where another process was quicker; a rename would replace its database."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        draft.rename(path)
+
+
+def _check_schema(root: Cursor, path: Path) -> None:
+    tables = sql.column(root, "SELECT table_name FROM duckdb_tables()")
+    if not set(TABLES) <= set(tables):
+        raise StoreError(
+            f"{path} is a DuckDB file, but not one of this service (tables: "
+            f"{', '.join(tables) or 'none'}); give another file, or a new name to start a database"
+        )
+    version = max(sql.column(root, "SELECT version FROM meta"))
+    if version > VERSION:
+        raise StoreError(
+            f"{path} was made by a newer version of this service (schema {version}; this one knows "
+            f"up to {VERSION}); upgrade nas-service, or give another file"
+        )

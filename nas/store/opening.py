@@ -66,8 +66,8 @@ def _held(path: Path, message: str) -> StoreError:
     if url:
         return StoreError(f"{path} is held by a running server ({by}); add --server {url}")
     return StoreError(
-        f"{path} is held by {by}, and only one process at a time can; stop that one, ask it through "
-        "its server with --server URL, or give another file"
+        f"{path} is held by {by}, and only one process at a time can open it; stop that one, "
+        "ask it through its server with --server URL, or give another file"
     )
 
 

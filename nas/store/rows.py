@@ -166,7 +166,7 @@ def _read_trial(row: Row, measurements: tuple[Measurement, ...]) -> TrialRecord:
 
 
 def read_curves(rows: Iterable[Row]) -> dict[str, tuple[CurvePoint, ...]]:
-    """Rows (task, step, tokens, loss), each task in order of step."""
+    """Rows (task, step, tokens, loss), in the order in which they were written."""
     curves: dict[str, list[CurvePoint]] = {}
     for task, step, tokens, loss in rows:
         curves.setdefault(task, []).append(CurvePoint(step, tokens, loss))

@@ -93,7 +93,7 @@ CREATE TABLE event (
     study VARCHAR NOT NULL,
     sequence BIGINT NOT NULL,           -- from 0 in each study
     kind VARCHAR NOT NULL,
-    at TIMESTAMPTZ NOT NULL,
+    happened TIMESTAMPTZ NOT NULL,
     data JSON NOT NULL
 );
 

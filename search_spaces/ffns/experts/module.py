@@ -37,7 +37,8 @@ class RoutedExperts(nn.Module):
         order = chosen.flatten().argsort(stable=True)  # [N * K]
         sorted_tokens = tokens.index_select(0, order // self.top_k)
         groups = sorted_tokens.split(load.tolist())
-        passes = [expert(group) for expert, group in zip(self.experts, groups) if len(group)]
+        work = zip(self.experts, groups, strict=True)
+        passes = [expert(group) for expert, group in work if len(group)]
         return torch.cat(passes).index_select(0, order.argsort()).unflatten(0, chosen.shape)
 
 

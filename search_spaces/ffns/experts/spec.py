@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from nas.plan import Call
-from nas.search_spaces.base import FFN, Count, Place, Rule, Source
+from nas.search_spaces.base import FFN, Place, Rule, Source
 from nas.search_spaces.ops import Op, Ops, elementwise, linear, output, scope
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Experts(FFN):
     expert: "AnyDenseFFN"
     """One expert; all experts have this form."""
     balance_weight: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
-    """Of the load-balancing loss, which is 1 before weighting when all experts get the same load."""
+    """Of the load-balancing loss, which is 1 before weighting when every expert gets the same."""
 
     def ops(self, at: Place, context: int) -> Ops:
         expert = self.expert.ops(at, context)

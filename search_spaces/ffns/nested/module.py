@@ -14,6 +14,7 @@ class NestedFFN(nn.Module):
         super().__init__()
         self.ffn = ffn
         self.units = units
+        self.prefix_count = len(units)
         self.used = units[-1]
 
     def set_prefix(self, index: int) -> None:

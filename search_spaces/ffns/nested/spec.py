@@ -1,5 +1,6 @@
 """Nested FFN: one weight, several usable prefixes of the hidden units."""
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -16,7 +17,7 @@ Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
 def ascend_to_one(prefixes: tuple[float, ...]) -> bool:
     """Whether each share is larger than the one before, and the last is 1."""
-    return prefixes[-1] == 1.0 and all(a < b for a, b in zip(prefixes, prefixes[1:], strict=False))
+    return prefixes[-1] == 1.0 and all(a < b for a, b in pairwise(prefixes))
 
 
 class Nested(FFN):

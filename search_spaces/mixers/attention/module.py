@@ -34,6 +34,8 @@ class KeyValueCache:
         seen = slice(self.first, end)
         self.length, self.kept = self.length + new, self.kept + new
         if self.window is not None and self.kept > self.window:
+            # the first new token sees `window - 1` of those before it, the others fewer
+            seen = slice(max(self.first, end - new - self.window + 1), end)
             self.first, self.kept = end - self.window, self.window
         return self.keys[:, :, seen], self.values[:, :, seen]
 

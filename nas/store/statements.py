@@ -72,7 +72,8 @@ def front_values(study: str, metrics: Sequence[str]) -> Statement:
 
 
 def _where(study: str, query: TrialQuery) -> Statement:
-    conditions, parameters = ["t.study = $study"], {"study": study}
+    conditions = ["t.study = $study"]
+    parameters: dict[str, Any] = {"study": study}
     if query.states:
         conditions.append("t.state IN (SELECT unnest($states::VARCHAR[]))")
         parameters["states"] = list(query.states)

@@ -1,0 +1,171 @@
+"""Proxy training: one plain loop for every candidate and task."""
+
+import math
+import random
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nas.evaluators.base import CurvePoint, EvaluationFailed
+from nas.evaluators.schedule import Batching, rate_at
+from nas.evaluators.tasks.base import TaskData
+
+WEIGHT_DECAY = 0.1
+BETAS = (0.9, 0.95)
+CLIP_NORM = 1.0
+CURVE_POINTS = 32
+DIVERGED_NATS = 3.0
+"""A loss this far above that of the first step is no setback any more."""
+TEST_BATCH_TOKENS = 8192
+IGNORED = -100
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What training found; the model itself was changed in place."""
+
+    curve: tuple[CurvePoint, ...]
+    scores: Mapping[str, float]
+    """By metric. A nested model has ``metric@prefix0``, ``metric@prefix1`` ... in addition; the
+    metric itself is that of the whole model."""
+
+
+def train(
+    model: Any,
+    data: TaskData,
+    *,
+    batching: Batching,
+    peak: float,
+    context: int,
+    seed: int,
+    bfloat16: bool = False,
+) -> Trained:
+    """Trains on the device where the model is. Raises EvaluationFailed ``diverged``."""
+    device = next(model.parameters()).device
+    optimizer = torch.optim.AdamW(
+        parameter_groups(model, WEIGHT_DECAY), lr=peak, betas=BETAS, fused=True
+    )
+    nested = NestedPrefix(model)
+    prefixes = random.Random(seed)
+    progress = Progress(batching, context)
+    model.train()
+    for step in range(batching.steps):
+        tokens, targets = data.train_batch(step, batching.sequences)
+        for group in optimizer.param_groups:
+            group["lr"] = rate_at(step, batching.steps, peak)
+        nested.use(prefixes.randrange(nested.count))
+        with autocast(device, bfloat16):
+            loss = model.loss(tokens.to(device), targets.to(device))
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
+        optimizer.step()
+        optimizer.zero_grad()
+        progress.note(step, loss.item())
+    return Trained(progress.curve(), _scores(model, nested, data, context, bfloat16))
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay; vectors (norms, biases, gates) do not."""
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    vectors = [p for p in model.parameters() if p.ndim < 2]
+    groups = [(matrices, weight_decay), (vectors, 0.0)]
+    return [{"params": found, "weight_decay": decay} for found, decay in groups if found]
+
+
+def autocast(device: torch.device, bfloat16: bool) -> AbstractContextManager[Any]:
+    """Matrix products in bfloat16, weights and sums in float32."""
+    return torch.autocast(device.type, torch.bfloat16) if bfloat16 else nullcontext()
+
+
+class NestedPrefix:
+    """All nested FFNs of a model at once. A model without any has one prefix: itself.
+
+    A nested module has `prefix_count` and `set_prefix(index)`; the last prefix is the whole.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.modules: list[Any] = [m for m in model.modules() if hasattr(m, "set_prefix")]
+        self.count = max([int(m.prefix_count) for m in self.modules], default=1)
+
+    def use(self, index: int) -> None:
+        """Puts a prefix in force; a module with fewer prefixes takes its last."""
+        for module in self.modules:
+            module.set_prefix(min(index, module.prefix_count - 1))
+
+
+class Progress:
+    """Collects the losses into a curve and stops a run that has diverged."""
+
+    def __init__(self, batching: Batching, context: int) -> None:
+        self.steps = batching.steps
+        self.step_tokens = batching.sequences * context
+        self.interval = max(1, math.ceil(batching.steps / CURVE_POINTS))
+        self._start: float | None = None
+        self._since: list[float] = []
+        self._points: list[CurvePoint] = []
+
+    def note(self, step: int, loss: float) -> None:
+        """The loss of a step. Raises EvaluationFailed ``diverged``."""
+        if not math.isfinite(loss):
+            raise diverged(f"the loss became {loss} at step {step + 1} of {self.steps}")
+        if self._start is None:
+            self._start = loss
+        self._since.append(loss)
+        if len(self._since) < self.interval and step + 1 < self.steps:
+            return
+        mean = sum(self._since) / len(self._since)
+        self._since.clear()
+        self._points.append(CurvePoint(step + 1, (step + 1) * self.step_tokens, mean))
+        if mean > self._start + DIVERGED_NATS:
+            raise diverged(
+                f"the loss rose from {self._start:.3g} to {mean:.3g} nats by step {step + 1} "
+                f"of {self.steps}"
+            )
+
+    def curve(self) -> tuple[CurvePoint, ...]:
+        """At most 32 points; each the mean since the one before, auxiliary losses included."""
+        return tuple(self._points)
+
+
+def diverged(message: str) -> EvaluationFailed:
+    """The failure of a run whose loss cannot be used."""
+    return EvaluationFailed("train", "diverged", message)
+
+
+def _scores(
+    model: Any, nested: NestedPrefix, data: TaskData, context: int, bfloat16: bool
+) -> dict[str, float]:
+    found: dict[str, float] = {}
+    batches = data.test_batches(max(1, TEST_BATCH_TOKENS // context))
+    for index in range(nested.count):  # the whole model comes last and stays in force
+        nested.use(index)
+        scores = data.score(*test(model, batches, bfloat16=bfloat16))
+        found.update(scores)
+        if nested.count > 1:
+            found.update({f"{name}@prefix{index}": value for name, value in scores.items()})
+    return found
+
+
+@torch.inference_mode()
+def test(
+    model: Any, batches: list[tuple[torch.Tensor, torch.Tensor]], *, bfloat16: bool = False
+) -> tuple[float, float]:
+    """Mean loss in nats and share predicted exactly, over all targets that count."""
+    device = next(model.parameters()).device
+    model.eval()
+    loss, correct, count = 0.0, 0, 0
+    for tokens, targets in batches:
+        with autocast(device, bfloat16):
+            logits = model(tokens.to(device)).flatten(0, 1).float()
+        wanted = targets.to(device).flatten()
+        loss += F.cross_entropy(logits, wanted, ignore_index=IGNORED, reduction="sum").item()
+        correct += int((logits.argmax(-1) == wanted).sum())
+        count += int((wanted != IGNORED).sum())
+    if not math.isfinite(loss):
+        raise diverged("the loss on held-out data is not finite")
+    return loss / count, correct / count

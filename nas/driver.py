@@ -1,0 +1,335 @@
+"""The loop of a study: ask, check, evaluate, record, tell.
+
+One thread (the caller's) asks the sampler, writes to the store and tells the sampler; each
+evaluation has a thread of its own (``evaluation``). So nothing here needs a lock, and the order in
+the store's log is the order in which the sampler was asked and told, which is what a resumed study
+replays.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from nas.budget import BudgetKeeper
+from nas.evaluation import Candidate, Ended, Outcome, Stages, StageStarted
+from nas.evaluators.base import Evaluator
+from nas.evaluators.static import PEAK, peak_measurement
+from nas.fallback import STUCK_AFTER, UniformSearch
+from nas.limits import measure_for_limits, total_violation, violations
+from nas.record import Failure, Measurement, Proposal, StudyState, TrialRecord, TrialState
+from nas.samplers.base import Sampler
+from nas.search_spaces.architecture import Architecture
+from nas.store.base import Asked, Store, Told, TrialQuery
+from nas.study import StudySpec
+
+OnEvent: TypeAlias = Callable[[str, Mapping[str, Any]], None]
+"""Called with a kind (``progress`` or ``trial``) and its data."""
+
+POLL_SECONDS = 0.1
+"""How often a running study looks whether it should stop."""
+GRACE_SECONDS = 1.0
+"""How long evaluations may go on after a study was stopped."""
+SAVE_SECONDS = 5.0
+"""How often the time that a study has run is written down."""
+
+
+class Driver:
+    """Runs one study from wherever the store says that it is, until it ends or is stopped.
+
+    Closes the evaluator only to abandon what still runs when the study is stopped; otherwise
+    closing it is left to the caller, who also writes the final state to the store.
+    """
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        sampler: Sampler,
+        evaluator: Evaluator,
+        store: Store,
+        *,
+        stop: threading.Event,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        self.spec = spec
+        self.sampler = sampler
+        self.evaluator = evaluator
+        self.store = store
+        self.stop = stop
+        self.on_event = on_event or (lambda kind, data: None)
+        self.budget = BudgetKeeper(spec.budget, trials=0, seconds=0.0)
+        self._fallback = UniformSearch(spec)
+        self._messages: queue.Queue[StageStarted | Ended] = queue.Queue()
+        self._abandoned = threading.Event()
+        self._stages = Stages(evaluator, spec.limits, self._messages.put, self._abandoned)
+        self._next = 0
+        """Number of the next proposal."""
+        self._without_news = 0
+        """Proposals in a row that brought no new candidate."""
+        self._seen: set[str] = set()
+        """Architectures that were evaluated, or are to be; a further proposal is a repeat."""
+        self._evaluated: dict[str, TrialRecord] = {}
+        """By architecture: the trial whose results a repeat is served."""
+        self._running: dict[str, Candidate] = {}
+        """By architecture."""
+        self._waiting: dict[str, list[Candidate]] = {}
+        """Repeats of what is running now, by architecture."""
+        self._unfinished: list[Candidate] = []
+        """Asked in an earlier session and not finished; they come before anything new."""
+        self._nothing_new: str | None = None
+
+    def run(self) -> tuple[StudyState, str]:
+        """The state in which the study ends, and why.
+
+        Raises whatever the store raises, and what an evaluator raises that is not EvaluationFailed.
+        """
+        try:
+            self._resume()
+            while True:
+                self._start_candidates()
+                if not self._running:
+                    return self._ending()
+                self._handle(self._next_message())
+        finally:
+            self._abandoned.set()
+            self._save_time()
+
+    # Asking --------------------------------------------------------------------------------------
+
+    def _start_candidates(self) -> None:
+        while len(self._running) < self.spec.driver.workers and self._may_start():
+            candidate = self._unfinished.pop(0) if self._unfinished else self._ask()
+            if candidate is None:
+                return
+            self._consider(candidate)
+
+    def _may_start(self) -> bool:
+        return not (self.stop.is_set() or self._nothing_new or self.budget.spent())
+
+    def _ask(self) -> Candidate | None:
+        """The next candidate, written down before anything else is done with it."""
+        if self._without_news < STUCK_AFTER:
+            proposal, architecture = self.sampler.ask()
+            self.store.ask(self.spec.name, proposal, architecture)
+        else:
+            found = self._fallback.propose(self._next, self._seen, self.sampler.name)
+            if isinstance(found, str):
+                self._nothing_new = found
+                return None
+            proposal, architecture = found
+            self.store.ask(self.spec.name, proposal, architecture)
+            self.sampler.replay(proposal)
+        self._next = proposal.number + 1
+        candidate = self._candidate(proposal, architecture)
+        self._count_news(architecture.id, self._is_news(candidate))
+        return candidate
+
+    def _candidate(self, proposal: Proposal, architecture: Architecture) -> Candidate:
+        measured = measure_for_limits(architecture, self.spec.target, self.spec.limits)
+        return Candidate(proposal, architecture, measured)
+
+    # Checking ------------------------------------------------------------------------------------
+
+    def _is_news(self, candidate: Candidate) -> bool:
+        """Whether a candidate is to be evaluated: within the static limits, and not seen before."""
+        rejected = violations(self.spec.limits, candidate.measurements)
+        return not rejected and candidate.architecture.id not in self._seen
+
+    def _count_news(self, architecture: str, is_news: bool) -> None:
+        self._without_news = 0 if is_news else self._without_news + 1
+        if is_news:
+            self._seen.add(architecture)
+
+    def _consider(self, candidate: Candidate) -> None:
+        """Rejects a candidate, serves it from the store, or starts its evaluation."""
+        known = candidate.architecture.id
+        if violations(self.spec.limits, candidate.measurements):
+            self._record(candidate, Outcome(candidate.measurements))
+        elif known in self._evaluated:
+            self._serve_again(candidate)
+        elif known in self._running:
+            self._waiting.setdefault(known, []).append(candidate)
+        else:
+            self._evaluate(candidate)
+
+    # Evaluating ----------------------------------------------------------------------------------
+
+    def _evaluate(self, candidate: Candidate) -> None:
+        if all(m.metric != PEAK for m in candidate.measurements):
+            peak = peak_measurement(candidate.architecture, self.spec.target)
+            candidate = Candidate(
+                candidate.proposal, candidate.architecture, (*candidate.measurements, peak)
+            )
+        self.budget.begin()
+        self._running[candidate.architecture.id] = candidate
+        self._stages.start(candidate)
+
+    def _next_message(self) -> StageStarted | Ended:
+        """Waits for an evaluation; abandons what still runs a while after the study was stopped."""
+        waited_after_stop = 0.0
+        while True:
+            try:
+                return self._messages.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                self._save_time(at_least=SAVE_SECONDS)
+            if self.stop.is_set():
+                waited_after_stop += POLL_SECONDS
+                if self._abandoned.is_set() or waited_after_stop >= GRACE_SECONDS:
+                    return self._abandon()
+
+    def _abandon(self) -> Ended:
+        """Gives up one running candidate; it stays asked, and is evaluated on resuming."""
+        if not self._abandoned.is_set():
+            self._abandoned.set()
+            self.evaluator.close()
+        return Ended(next(iter(self._running.values())))
+
+    # Recording and telling -----------------------------------------------------------------------
+
+    def _handle(self, message: StageStarted | Ended) -> None:
+        candidate = message.candidate
+        if isinstance(message, StageStarted):
+            self._report(candidate, message.stage)
+            return
+        if self._running.pop(candidate.architecture.id, None) is None:
+            return  # abandoned before it answered
+        if message.error is not None and not self._abandoned.is_set():
+            raise message.error
+        if message.outcome is None:
+            self.budget.give_back()
+            return
+        self._evaluated[candidate.architecture.id] = self._record(candidate, message.outcome)
+        for repeat in self._waiting.pop(candidate.architecture.id, []):
+            self._serve_again(repeat)
+
+    def _report(self, candidate: Candidate, stage: str) -> None:
+        data = {
+            "number": candidate.number,
+            "stage": stage,
+            "architecture": candidate.architecture.id,
+        }
+        self.store.add_event(self.spec.name, "progress", data)
+        self.on_event("progress", data)
+
+    def _record(self, candidate: Candidate, outcome: Outcome) -> TrialRecord:
+        """Writes what became of a candidate that was rejected or evaluated."""
+        broken = violations(self.spec.limits, outcome.measurements)
+        failure = outcome.failure
+        if not broken and not failure:
+            failure = self._missing_objective(outcome.measurements)
+        state: TrialState = "failed" if failure else "infeasible" if broken else "complete"
+        environment = None
+        if outcome.environment:
+            environment = self.store.put_environment(outcome.environment)
+        record = self._record_of(
+            candidate,
+            state=state,
+            reason="; ".join(str(violation) for violation in broken) or None,
+            measurements=outcome.measurements,
+            failure=failure,
+            environment=environment,
+            weights=outcome.weights,
+            seconds=outcome.seconds,
+        )
+        self._finish(record, outcome.curves)
+        return record
+
+    def _missing_objective(self, measurements: tuple[Measurement, ...]) -> Failure | None:
+        missing = {o.metric for o in self.spec.objectives} - {m.metric for m in measurements}
+        if not missing:
+            return None
+        stage = self.evaluator.metrics[sorted(missing)[0]].stage
+        names = ", ".join(sorted(missing))
+        return Failure(stage=stage, kind="error", message=f"the evaluator did not measure {names}")
+
+    def _serve_again(self, candidate: Candidate) -> None:
+        """The results of an earlier trial of the same architecture, at no cost."""
+        first = self._evaluated[candidate.architecture.id]
+        record = self._record_of(
+            candidate,
+            state="repeat",
+            repeat_of=first.number,
+            reason=first.reason,
+            measurements=first.measurements,
+            failure=first.failure,
+            environment=first.environment,
+            seconds=0.0,
+        )
+        self._finish(record, {})
+
+    def _record_of(self, candidate: Candidate, **found: Any) -> TrialRecord:
+        return TrialRecord(
+            study=self.spec.name,
+            number=candidate.number,
+            architecture=candidate.architecture.id,
+            answers=candidate.proposal.answers,
+            proposer=candidate.proposal.proposer,
+            fallback=candidate.proposal.fallback,
+            started=datetime.now(UTC),
+            **found,
+        )
+
+    def _finish(self, record: TrialRecord, curves: Mapping[str, Any]) -> None:
+        self.store.finish(record, curves)
+        self._tell(record)
+        self._save_time(at_least=SAVE_SECONDS)
+        self.on_event("trial", {"number": record.number, "state": record.state})
+
+    def _tell(self, record: TrialRecord) -> None:
+        """Says to the sampler what the record says, so that a replay says the same."""
+        found = [record.value(objective.metric) for objective in self.spec.objectives]
+        values = [value for value in found if value is not None]
+        complete = len(values) == len(found) and record.failure is None
+        violation = total_violation(self.spec.limits, record.measurements)
+        if record.failure is not None:
+            violation = 0.0
+        self.sampler.tell(record.number, values if complete else None, violation)
+
+    # Resuming and ending -------------------------------------------------------------------------
+
+    def _resume(self) -> None:
+        """Takes the sampler and all counts to where the log ends."""
+        study = self.spec.name
+        records = {r.number: r for r in self.store.trials(study, TrialQuery())[0]}
+        evaluated = [record for record in records.values() if was_evaluated(record)]
+        self._evaluated = {record.architecture: record for record in evaluated}
+        self.budget = BudgetKeeper(
+            self.spec.budget, trials=len(evaluated), seconds=self.store.study(study).seconds
+        )
+        for entry in self.store.log(study):
+            if isinstance(entry, Told):
+                self._tell(records[entry.number])
+            else:
+                self._replay(entry, records.get(entry.proposal.number))
+
+    def _replay(self, asked: Asked, record: TrialRecord | None) -> None:
+        self.sampler.replay(asked.proposal)
+        self._next = asked.proposal.number + 1
+        if record is not None:
+            self._count_news(asked.architecture, was_evaluated(record))
+            return
+        architecture = self.store.architecture(asked.architecture)
+        candidate = self._candidate(asked.proposal, architecture)
+        self._unfinished.append(candidate)
+        self._count_news(asked.architecture, self._is_news(candidate))
+
+    def _save_time(self, *, at_least: float = 0.0) -> None:
+        seconds = self.budget.take_unsaved(at_least)
+        if seconds:
+            self.store.add_seconds(self.spec.name, seconds)
+
+    def _ending(self) -> tuple[StudyState, str]:
+        done = f"{self.budget.trials} of {self.spec.budget.trials} trials evaluated"
+        if spent := self.budget.spent():
+            return "complete", spent
+        if self._nothing_new:
+            return "exhausted", f"{done}; {self._nothing_new}"
+        return "stopped", f"stopped on request with {done}"
+
+
+def was_evaluated(record: TrialRecord) -> bool:
+    """Whether a trial was built and measured itself, and so counts against the budget."""
+    if record.state == "infeasible":
+        return any(measurement.stage != "static" for measurement in record.measurements)
+    return record.state in ("complete", "failed")

@@ -1,0 +1,166 @@
+"""One candidate through the stages of its evaluation, in a thread of its own.
+
+A thread tells what happens to it through a queue and writes nothing, so that the driver alone
+decides what is recorded.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from nas.evaluators.base import CurvePoint, EvaluationFailed, Evaluator, Stage
+from nas.limits import violations
+from nas.record import Failure, Measurement, Proposal
+from nas.search_spaces.architecture import Architecture
+from nas.study import Limit
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What is to be evaluated, with what is known about it already."""
+
+    proposal: Proposal
+    architecture: Architecture
+    measurements: tuple[Measurement, ...]
+    """The static ones."""
+
+    @property
+    def number(self) -> int:
+        """Number of the trial."""
+        return self.proposal.number
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the stages found. Grows stage by stage."""
+
+    measurements: tuple[Measurement, ...]
+    curves: dict[str, Sequence[CurvePoint]] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    weights: str | None = None
+    failure: Failure | None = None
+    seconds: float = 0.0
+    """Time in stages, without waiting for other candidates."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageStarted:
+    """Message of an evaluation: this stage starts now."""
+
+    candidate: Candidate
+    stage: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Last message of an evaluation. Neither field is set where it was abandoned."""
+
+    candidate: Candidate
+    outcome: Outcome | None = None
+    error: BaseException | None = None
+    """Something that no evaluator should raise: a mistake in it or in us."""
+
+
+class StageLock:
+    """Lets any number of training stages run together, and a latency stage only alone: timings
+    taken beside a busy core are no evidence. A waiting latency stage goes first."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._shared = 0
+        self._alone = False
+        self._waiting = 0
+
+    @contextmanager
+    def hold(self, stage: Stage) -> Iterator[None]:
+        """Waits until the stage may run, and frees its place afterwards."""
+        if stage == "latency":
+            self._enter_alone()
+        else:
+            self._enter_shared()
+        try:
+            yield
+        finally:
+            self._leave(stage)
+
+    def _enter_alone(self) -> None:
+        with self._changed:
+            self._waiting += 1
+            self._changed.wait_for(lambda: not self._shared and not self._alone)
+            self._waiting -= 1
+            self._alone = True
+
+    def _enter_shared(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting and not self._alone)
+            self._shared += 1
+
+    def _leave(self, stage: Stage) -> None:
+        with self._changed:
+            if stage == "latency":
+                self._alone = False
+            else:
+                self._shared -= 1
+            self._changed.notify_all()
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The stages of a study, run in order for one candidate at a time."""
+
+    evaluator: Evaluator
+    limits: tuple[Limit, ...]
+    send: Callable[[StageStarted | Ended], None]
+    abandoned: threading.Event
+    """Set when results are no longer wanted."""
+    lock: StageLock = field(default_factory=StageLock)
+
+    def start(self, candidate: Candidate) -> None:
+        """Evaluates in a new thread; a daemon, so that a stuck evaluator cannot hold up an exit."""
+        name = f"trial-{candidate.number}"
+        threading.Thread(target=self._run, args=(candidate,), name=name, daemon=True).start()
+
+    def _run(self, candidate: Candidate) -> None:
+        try:
+            outcome = self._evaluate(candidate)
+        except BaseException as error:  # handed to the driver, which raises it
+            self.send(Ended(candidate, error=error))
+        else:
+            self.send(Ended(candidate, outcome))
+
+    def _evaluate(self, candidate: Candidate) -> Outcome | None:
+        outcome = Outcome(candidate.measurements)
+        for stage in self.evaluator.stages:
+            if stage == "static":  # closed form; measured before the evaluation began
+                continue
+            with self.lock.hold(stage):
+                if self.abandoned.is_set():
+                    return None
+                self.send(StageStarted(candidate, stage))
+                self._run_stage(stage, candidate, outcome)
+            if self.abandoned.is_set() and outcome.failure:
+                return None  # it died because the workers were ended
+            if outcome.failure or violations(self.limits, outcome.measurements):
+                break
+        return outcome
+
+    def _run_stage(self, stage: Stage, candidate: Candidate, outcome: Outcome) -> None:
+        started = time.monotonic()
+        try:
+            result = self.evaluator.run(stage, candidate.architecture, candidate.number)
+        except EvaluationFailed as failed:
+            outcome.failure = Failure(stage=failed.stage, kind=failed.kind, message=failed.message)
+        else:
+            outcome.measurements += result.measurements
+            outcome.curves |= _plain(result.curves)
+            outcome.environment |= _plain(result.environment)
+            outcome.weights = result.weights or outcome.weights
+        finally:
+            outcome.seconds += time.monotonic() - started
+
+
+def _plain(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(mapping)

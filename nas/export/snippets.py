@@ -1,0 +1,38 @@
+"""Loading weights, and trying the model out."""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nas.search_spaces.model import LanguageModel
+
+
+def load_safetensors(path: Path) -> dict[str, Tensor]:
+    """Tensors by name, from a file in the safetensors format."""
+    kinds = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16}
+    kinds |= {"BF16": torch.bfloat16, "I64": torch.int64, "BOOL": torch.bool}
+    data = bytearray(path.read_bytes())
+    start = 8 + int.from_bytes(data[:8], "little")
+    entries = json.loads(data[8:start])
+    entries.pop("__metadata__", None)
+    tensors = {}
+    for name, entry in entries.items():
+        first, last = entry["data_offsets"]
+        kind = kinds[entry["dtype"]]
+        count = (last - first) // kind.itemsize
+        flat = torch.frombuffer(data, dtype=kind, count=count, offset=start + first)
+        tensors[name] = flat.reshape(entry["shape"])
+    return tensors
+
+
+def try_out(model: LanguageModel, *, vocab: int, prompt: int, new: int) -> None:
+    """Prints the number of parameters, a forward pass and a few decoded tokens."""
+    model.eval()
+    tokens = torch.randint(vocab, (1, prompt))
+    with torch.no_grad():
+        logits = model(tokens)
+    print(f"parameters: {sum(p.numel() for p in model.parameters()):,}")
+    print(f"forward:    tokens {list(tokens.shape)} -> logits {list(logits.shape)}")
+    print(f"decoded:    {model.generate(tokens, new)[0, prompt:].tolist()}")

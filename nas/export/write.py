@@ -1,0 +1,112 @@
+"""One readable file: header, imports, source, ``build()`` and a way to try it."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from nas.export.collect import Collected, Section, as_comment, collect, spelling, targets_of
+from nas.export.header import Header, docstring
+from nas.export.parse import Import
+from nas.export.render import WIDTH, render
+from nas.plan import Call
+from nas.search_spaces.architecture import Architecture
+
+_SNIPPETS = "nas.export.snippets"
+RESERVED = ("SEED", "build", "model", "weights")
+"""Names that the file defines itself."""
+PROMPT, NEW = 16, 8
+"""Tokens read and decoded by ``python model.py``."""
+
+
+def longest_context(architecture: Architecture) -> int | None:
+    """Tokens that the model can read at most; None is any number."""
+    limit: int | None = getattr(architecture.embedding, "max_tokens", None)
+    return limit
+
+
+def write_model(architecture: Architecture, header: Header, *, seed: int, weights: bool) -> str:
+    """The text of ``model.py``. With `weights` it can load ``weights.safetensors`` beside it.
+
+    Raises ExportRefused where the source of a part cannot be copied; see `collect`.
+    """
+    plan = architecture.plan()
+    targets = [*targets_of(plan), f"{_SNIPPETS}:try_out"]
+    own = [Import("torch", None)]
+    if weights:
+        targets.append(f"{_SNIPPETS}:load_safetensors")
+        own.append(Import("pathlib", "Path"))
+    source = collect(targets, RESERVED)
+    parts = [
+        f'"""{docstring(architecture, header, seed=seed, weights=weights)}"""',
+        write_imports([*source.imports, *own]),
+    ]
+    text = "\n\n".join(parts) + f"\n\nSEED = {seed}\n" + write_sections(source)
+    return f"{text}\n\n{_build(plan)}\n\n\n{_run(architecture, weights)}"
+
+
+def write_sections(source: Collected) -> str:
+    """The definitions, under the docstring of the module that they come from."""
+    return "".join(_section(section) for section in source.sections)
+
+
+def write_imports(imports: Iterable[Import]) -> str:
+    """Import statements in isort's order: the standard library, then torch."""
+    unique = list(dict.fromkeys(imports))
+    standard = [item for item in unique if item.package != "torch"]
+    torch = [item for item in unique if item.package == "torch"]
+    return "\n\n".join("\n".join(_import_lines(group)) for group in (standard, torch) if group)
+
+
+def _import_lines(imports: Sequence[Import]) -> list[str]:
+    whole = sorted((i for i in imports if i.name is None), key=lambda i: i.module)
+    lines = [f"import {i.module}" + (f" as {i.alias}" if i.alias else "") for i in whole]
+    named = sorted((i for i in imports if i.name is not None), key=_import_order)
+    for module, group in groupby(named, key=lambda item: item.module):
+        members = [f"{i.name} as {i.alias}" if i.alias else str(i.name) for i in group]
+        line = f"from {module} import {', '.join(members)}"
+        if len(line) > WIDTH:
+            line = "\n".join((f"from {module} import (", *(f"    {m}," for m in members), ")"))
+        lines.append(line)
+    return lines
+
+
+def _import_order(item: Import) -> tuple[str, int, str]:
+    """Constants, then classes, then functions, as isort has it."""
+    name = item.name or ""
+    kind = 0 if name.isupper() and len(name) > 1 else 1 if name[:1].isupper() else 2
+    return item.module, kind, name
+
+
+def _section(section: Section) -> str:
+    """Two blank lines around functions and classes, none between constants."""
+    text = f"\n\n{as_comment(section.docstring)}\n" if section.docstring else "\n"
+    gap = "\n"
+    for definition in section.definitions:
+        gap = "\n\n" if definition.is_block else gap
+        text += f"{gap}{definition.text}\n"
+        gap = "\n\n" if definition.is_block else ""
+    return text
+
+
+def _build(plan: Call) -> str:
+    about = "After `torch.manual_seed(SEED)`, with the weights that training began with."
+    lines = (
+        f"def build() -> {spelling(plan.target)}:",
+        f'    """The model. {about}"""',
+        render(plan, indent=4, before="return "),
+    )
+    return "\n".join(lines)
+
+
+def _run(architecture: Architecture, weights: bool) -> str:
+    limit = longest_context(architecture) or PROMPT + NEW
+    new = min(NEW, limit // 2)
+    prompt = min(PROMPT, limit - new)
+    lines = ['if __name__ == "__main__":', "    torch.manual_seed(SEED)", "    model = build()"]
+    if weights:
+        lines += [
+            '    weights = Path(__file__).with_name("weights.safetensors")',
+            "    if weights.exists():",
+            "        model.load_state_dict(load_safetensors(weights))",
+        ]
+    lines.append(f"    try_out(model, vocab={architecture.vocab}, prompt={prompt}, new={new})")
+    return "\n".join(lines) + "\n"

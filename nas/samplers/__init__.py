@@ -1,0 +1,49 @@
+"""Who proposes candidates. The libraries are imported only by the studies that use them."""
+
+from collections.abc import Sequence
+
+from nas.samplers.base import Sampler
+from nas.samplers.uniform import UniformSampler
+from nas.search_spaces.space import SearchSpace
+from nas.study import DriverSpec, Objective
+
+__all__ = ["Sampler", "make_sampler"]
+
+
+def make_sampler(
+    driver: DriverSpec,
+    space: SearchSpace,
+    objectives: Sequence[Objective],
+    seed: int,
+    budget_trials: int,
+    *,
+    constrained: bool = True,
+) -> Sampler:
+    """The sampler that a study names. Every sampler takes several objectives.
+
+    `constrained` says whether the study has limits; without any, no violations are modelled.
+    """
+    if driver.library == "uniform":
+        return UniformSampler(space, seed=seed)
+    assert driver.sampler is not None  # DriverSpec fills the default in
+    if driver.library == "nevergrad":
+        from nas.samplers.nevergrad import NevergradSampler
+
+        return NevergradSampler(
+            space,
+            sampler=driver.sampler,
+            objectives=objectives,
+            seed=seed,
+            budget_trials=budget_trials,
+            workers=driver.workers,
+        )
+    from nas.samplers.optuna import OptunaSampler
+
+    return OptunaSampler(
+        space,
+        sampler=driver.sampler,
+        objectives=objectives,
+        seed=seed,
+        budget_trials=budget_trials,
+        constrained=constrained,
+    )

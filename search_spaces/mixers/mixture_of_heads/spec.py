@@ -1,0 +1,160 @@
+"""Mixture of heads: softmax attention in which a router weighs the heads for each token."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from nas.plan import Call
+from nas.search_spaces.base import Count, Memory, Mixer, Place, Rule, Source
+from nas.search_spaces.mixers.attention.spec import (
+    GROUPS_DIVIDE_HEADS,
+    HeadDim,
+    keys_read,
+    keys_visible,
+    scope_plan,
+)
+from nas.search_spaces.ops import Op, Ops, linear
+from nas.search_spaces.positions.rotary.spec import Rotary
+
+if TYPE_CHECKING:
+    from nas.search_spaces.catalogue import AnyPosition
+
+SOMETHING_IS_ROUTED = Rule(
+    ("heads", "shared", "active"),
+    lambda heads, shared, active: shared + active < heads,
+    "shared + active must be fewer than heads",
+)
+
+
+class MixtureOfHeads(Mixer):
+    """Attention in which each token uses some heads always and others by a router's choice."""
+
+    papers = (
+        Source(
+            "MoH: Multi-Head Attention as Mixture-of-Head Attention",
+            "https://arxiv.org/abs/2410.11842",
+        ),
+    )
+    example = {
+        "kind": "mixture_of_heads",
+        "heads": 8,
+        "groups": 4,
+        "head_dim": 8,
+        "shared": 2,
+        "active": 3,
+    }
+    variants = (
+        {
+            "kind": "mixture_of_heads",
+            "heads": 4,
+            "groups": 4,
+            "head_dim": 16,
+            "shared": 1,
+            "active": 1,
+            "window": 16,
+            "balance_weight": 0.1,
+        },
+        {
+            "kind": "mixture_of_heads",
+            "heads": 6,
+            "groups": 1,
+            "head_dim": 8,
+            "shared": 3,
+            "active": 2,
+            "position": {"kind": "none"},
+        },
+    )
+    rules = (GROUPS_DIVIDE_HEADS, SOMETHING_IS_ROUTED)
+
+    kind: Literal["mixture_of_heads"] = "mixture_of_heads"
+    heads: Count
+    """Query heads, shared and routed together."""
+    groups: Count
+    """Key and value heads."""
+    head_dim: HeadDim
+    shared: Count
+    """Heads that every token uses; the first ones."""
+    active: Count
+    """Routed heads that a token uses."""
+    window: Count | None = None
+    """Keys a query may see, itself included; None is unlimited."""
+    position: "AnyPosition" = Rotary()
+    balance_weight: Annotated[float, Field(ge=0.0, le=10.0)] = 0.01
+    """Share of the balance loss in the training loss."""
+
+    @property
+    def routed(self) -> int:
+        """Heads among which the router chooses."""
+        return self.heads - self.shared
+
+    def ops(self, at: Place, context: int) -> Ops:
+        query, key = self.heads * self.head_dim, self.groups * self.head_dim
+        used = at.dim * (self.shared + self.active) * self.head_dim
+        return (
+            replace(linear("query", "x", at.dim, query), active_params=used),
+            linear("key", "x", at.dim, key),
+            linear("value", "x", at.dim, key),
+            Op(
+                "attend",
+                ("query", "key", "value"),
+                (query,),
+                "attention",
+                expects=((query,), (key,), (key,)),
+                flops=4 * query * keys_read(context, self.window),
+                decode_flops=4 * query * keys_visible(context, self.window),
+            ),
+            *self._router(at),
+            Op(
+                "weigh",
+                ("attend", "weights"),
+                (query,),
+                expects=((query,), (self.heads,)),
+            ),
+            replace(linear("out", "weigh", query, at.dim), active_params=used),
+        )
+
+    def _router(self, at: Place) -> Ops:
+        alone = self.shared == 1
+        shared = () if alone else (linear("shared", "x", at.dim, self.shared),)
+        logits = (
+            *shared,
+            linear("routed", "x", at.dim, self.routed),
+            linear("sides", "x", at.dim, 2),
+        )
+        reads = tuple(op.name for op in logits)
+        expects = tuple(op.shape for op in logits)
+        return (*logits, Op("weights", reads, (self.heads,), expects=expects))
+
+    def memory(self, at: Place) -> Memory:
+        return Memory(cache_per_token=2 * self.groups * self.head_dim, cache_tokens=self.window)
+
+    def plan(self, at: Place) -> Call:
+        return Call(
+            "nas.search_spaces.mixers.mixture_of_heads.module:MixtureOfHeads",
+            {
+                "dim": at.dim,
+                "heads": self.heads,
+                "groups": self.groups,
+                "head_dim": self.head_dim,
+                "position": self.position.plan(at),
+                "scope": scope_plan(self.window),
+                "router": self._router_plan(at),
+            },
+        )
+
+    def _router_plan(self, at: Place) -> Call:
+        module = "nas.search_spaces.mixers.mixture_of_heads.module"
+        shared = Call(f"{module}:OneHead")
+        if self.shared > 1:
+            shared = Call(f"{module}:SharedHeads", {"dim": at.dim, "heads": self.shared})
+        return Call(
+            f"{module}:HeadRouter",
+            {
+                "dim": at.dim,
+                "shared": shared,
+                "routed": self.routed,
+                "active": self.active,
+                "balance_weight": self.balance_weight,
+            },
+        )

@@ -1,0 +1,74 @@
+"""The router: which heads a token uses, by how much, and what an uneven load costs."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from nas.plan import execute
+from nas.search_spaces.base import Place
+from nas.search_spaces.mixers.attention.spec import Attention
+from nas.search_spaces.mixers.mixture_of_heads.spec import MixtureOfHeads
+
+AT = Place(32, 1, 0)
+
+
+def layer_with(**numbers: Any) -> Any:
+    torch.manual_seed(0)
+    spec = MixtureOfHeads(heads=8, groups=4, head_dim=4, **numbers)
+    return execute(spec.plan(AT)).double()
+
+
+def tokens() -> torch.Tensor:
+    return torch.randn(2, 50, 32, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(("shared", "active"), [(1, 1), (2, 3), (4, 3)])
+def test_a_token_uses_the_shared_heads_and_the_active_best(shared: int, active: int) -> None:
+    router, x = layer_with(shared=shared, active=active).router, tokens()
+    weights = router(x)
+    assert (weights[..., :shared] > 0).all()
+    used = weights[..., shared:] > 0
+    assert (used.sum(dim=-1) == active).all()
+    logits = router.routed(x)
+    assert (
+        logits[used].view(-1, active).amin(-1) > logits[~used].view(len(x) * 50, -1).amax(-1)
+    ).all()
+
+
+def test_heads_that_are_not_used_leave_no_trace() -> None:
+    layer, x = layer_with(shared=2, active=1), tokens()
+    y = layer(x)
+    unused = layer.router(x)[0, -1] == 0
+    with torch.no_grad():
+        layer.out.weight.view(32, 8, 4)[:, unused] = 1e6
+    torch.testing.assert_close(layer(x)[0, -1], y[0, -1])
+
+
+def test_an_undecided_router_weighs_used_heads_as_attention_does() -> None:
+    layer, x = layer_with(shared=2, active=3, balance_weight=0.5), tokens()
+    with torch.no_grad():
+        for weight in layer.router.parameters():
+            weight.zero_()
+    weights = layer.router(x)
+    torch.testing.assert_close(weights.unique(), torch.tensor([0.0, 1.0], dtype=torch.float64))
+    assert layer.router.balance_loss == pytest.approx(0.5)
+
+    attention = execute(Attention(heads=8, groups=4, head_dim=4).plan(AT)).double()
+    shared = {k: v for k, v in layer.state_dict().items() if not k.startswith("router.")}
+    used = (weights[0, 0] > 0).repeat_interleave(4)  # the same heads for all tokens
+    shared["out.weight"] = shared["out.weight"] * used
+    attention.load_state_dict(shared)
+    torch.testing.assert_close(layer(x), attention(x))
+
+
+def test_an_uneven_load_costs_more() -> None:
+    router = layer_with(shared=2, active=1, balance_weight=1.0).router
+    x = tokens().abs()
+    with torch.no_grad():
+        router.routed.weight.zero_()
+        router.routed.weight[0] = 10.0  # every token prefers the same head
+    router(x)
+    assert router.balance_loss == pytest.approx(6.0, rel=1e-3)  # all six heads' load on one
+    router.balance_loss.backward()
+    assert router.routed.weight.grad is not None

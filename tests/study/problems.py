@@ -1,0 +1,73 @@
+"""A small exact search problem: a candidate's worth follows from its numbers in closed form."""
+
+import math
+
+from nas.search_spaces.architecture import Architecture
+from nas.search_spaces.space import SearchSpace
+
+SPACE = {
+    "vocab": 256,
+    "dim": {"choice": [32, 64, 96, 128]},
+    "depth": {"range": [2, 8]},
+    "mixer": {
+        "kind": "ratio",
+        "background": {"kind": "identity"},
+        "placed": {
+            "kind": "attention",
+            "heads": {"choice": [2, 4, 8]},
+            "groups": {"choice": [1, 2, 4]},
+            "head_dim": {"divide": "dim", "by": "heads"},
+            "window": {"choice": [None, 16, 64]},
+        },
+        "ratio": {"choice": ["0:1", "1:1", "3:1", "1:0"]},
+        "placement": {"choice": ["interleaved", "bottom", "top"]},
+    },
+    "ffn": {
+        "choice": [
+            {"kind": "swiglu", "hidden": {"range": [32, 512], "log": True}},
+            {"kind": "gelu", "hidden": {"range": [32, 512], "step": 32}},
+        ]
+    },
+}
+TINY = {
+    "vocab": 64,
+    "dim": {"choice": [16, 32]},
+    "depth": {"choice": [1, 2]},
+    "mixer": {
+        "choice": [
+            {"kind": "identity"},
+            {"kind": "attention", "heads": 2, "groups": {"choice": [1, 2]}, "head_dim": 8},
+        ]
+    },
+    "ffn": {"kind": "gelu", "hidden": {"choice": [16, 32]}},
+}
+"""24 members."""
+
+
+def space(data: dict | None = None) -> SearchSpace:
+    """A typed space; the one above where none is given."""
+    return SearchSpace.model_validate(data or SPACE)
+
+
+def synthetic_loss(architecture: Architecture) -> float:
+    """A loss that falls with size, depth, and attention, best low in the stack; SwiGLU wins."""
+    attending = [
+        i for i, layer in enumerate(architecture.layers) if layer.mixer.kind == "attention"
+    ]
+    share = len(attending) / architecture.depth
+    loss = 5.0 - 0.3 * math.log(architecture.cost(64).params)
+    loss -= 0.6 * (1 - math.exp(-3 * share))
+    loss -= 0.1 * math.log(architecture.depth)
+    if attending:
+        loss += 0.2 * sum(attending) / len(attending) / architecture.depth
+        window = architecture.layers[attending[0]].mixer.window
+        loss += 0.1 if window == 16 else 0.0
+    return loss - (0.1 if architecture.layers[0].ffn.kind == "swiglu" else 0.0)
+
+
+def synthetic_values(architecture: Architecture, objectives: int) -> list[float]:
+    """Loss, thousands of decoding FLOPs, KV-cache values: the first one, two or three."""
+    cost = architecture.cost(256)
+    return [synthetic_loss(architecture), cost.decode_flops / 1000, float(cost.cache_values)][
+        :objectives
+    ]

@@ -1,0 +1,81 @@
+"""An evaluator that answers at once: deterministic numbers made from the closed-form cost."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nas.evaluators.base import CurvePoint, Metric, Stage, StageResult
+from nas.record import Measurement
+from nas.search_spaces.architecture import Architecture
+from nas.study import StudySpec
+
+
+class FakeEvaluator:
+    """Larger models get a lower loss and a higher latency; `log` gets a line for each training."""
+
+    def __init__(self, spec: StudySpec, *, log: Path | None = None, seconds: float = 0.0) -> None:
+        self.spec = spec
+        self.log = log
+        self.seconds = seconds
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        return self.spec.metrics
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        return ("latency", "train")
+
+    def run(self, stage: Stage, architecture: Architecture, number: int) -> StageResult:
+        time.sleep(self.seconds / 2)
+        environment = {"device": "fake", "impl": "none"}
+        if stage == "latency":
+            value = architecture.cost(self.spec.target.longest).decode_flops / 1e5
+            timed = Measurement(
+                metric="decode.latency_ms",
+                value=value,
+                unit="ms",
+                stage=stage,
+                low=value * 0.9,
+                high=value * 1.1,
+                repeats=5,
+            )
+            return StageResult((timed,), environment=environment)
+        if self.log:
+            with self.log.open("a") as file:
+                file.write(f"{number}\n")
+        loss = 1.0 + 100.0 / architecture.cost(1).params ** 0.5
+        curve = (CurvePoint(1, 256, 5.5), CurvePoint(2, 512, loss))
+        trained = Measurement(metric="text.loss", value=loss, unit="nats", stage=stage)
+        return StageResult((trained,), curves={"text": curve}, environment=environment)
+
+    def close(self) -> None:
+        pass
+
+
+def small_study(name: str = "small", *, trials: int = 8, **changes: object) -> dict[str, object]:
+    """A study over a small space, as a user would post it."""
+    return {
+        "name": name,
+        "space": {
+            "dim": {"choice": [16, 32, 48, 64]},
+            "depth": {"range": [1, 4]},
+            "mixer": {
+                "kind": "ratio",
+                "background": {"kind": "identity"},
+                "placed": {
+                    "kind": "attention",
+                    "heads": {"choice": [1, 2, 4]},
+                    "groups": 1,
+                    "head_dim": 8,
+                },
+                "ratio": {"choice": ["0:1", "1:1", "3:1"]},
+            },
+            "ffn": {"kind": "swiglu", "hidden": {"times": {"choice": [1, 2, 3]}, "of": "dim"}},
+        },
+        "task": {"kind": "text", "context": 32},
+        "objectives": [{"metric": "text.loss"}, {"metric": "decode.latency_ms"}],
+        "target": {"contexts": [32, 64]},
+        "budget": {"trials": trials, "train_tokens": 1000},
+        **changes,
+    }

@@ -1,0 +1,190 @@
+"""The command line: what it prints, and how it fails."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from nas.cli import main
+from nas.runner import Runner
+from tests.support.fake import FakeEvaluator, small_study
+from tests.support.server import Server
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every command works in a folder of its own, with the fake evaluator."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("NAS_HOME", "NAS_SERVER", "NAS_TOKEN", "NAS_DATABASE", "NAS_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    original = Runner.__init__
+
+    def fake(self: Runner, store: Any, home: Path) -> None:
+        original(self, store, home, lambda spec, _: FakeEvaluator(spec))
+
+    monkeypatch.setattr(Runner, "__init__", fake)
+    return tmp_path
+
+
+class Ran:
+    """What one command printed."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def nas(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    def run(*arguments: str) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["nas", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        code = ended.value.code
+        return Ran(code if isinstance(code, int) else 0, captured.out, captured.err)
+
+    return run
+
+
+def write(data: Any, name: str = "study.yaml") -> str:
+    Path(name).write_text(data if isinstance(data, str) else yaml.safe_dump(data))
+    return name
+
+
+def test_a_study_from_start_to_delete(nas: Any) -> None:
+    started = nas("study", "start", write(small_study(trials=4)), "--json")
+    assert started.code == 0, started.err
+    assert json.loads(started.out)["state"] == "complete"
+    assert "small" in nas("study", "list").out
+    assert "4/4" in nas("study", "show", "small").out
+    assert "4 of" in nas("trial", "list", "small", "--state", "complete").out
+    assert "text.loss" in nas("trial", "show", "small", "0").out
+    assert "knee" in nas("front", "small").out
+    points = json.loads(nas("front", "small", "--metrics", "params", "--json").out)["points"]
+    assert len(points) == 1
+    assert nas("study", "delete", "small").code == 0
+    assert "no studies" in nas("study", "list").out
+
+
+def test_every_command_takes_json_and_server() -> None:
+    import typer.main
+
+    from nas.cli.commands import app
+
+    def leaves(command: Any, path: str = "") -> list[tuple[str, Any]]:
+        if hasattr(command, "commands"):
+            return [x for n, c in command.commands.items() for x in leaves(c, f"{path} {n}")]
+        return [(path.strip(), command)]
+
+    found = leaves(typer.main.get_command(app))
+    assert len(found) >= 15
+    for name, command in found:
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert name == "serve" or {"--json", "--server"} <= options, name
+        assert command.help, name
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "accepted"),
+    [
+        ({"budget": {"trials": 0}}, "budget.trials", "1"),
+        ({"name": "Not A Name"}, "name", "a-z"),
+        ({"objectives": []}, "objectives", "1"),
+        ({"objectives": [{"metric": "loss"}]}, "objectives.0.metric", "text.loss"),
+        ({"objectives": [{"metric": "text.loss", "direction": "up"}]}, "direction", "minimize"),
+        ({"limits": [{"metric": "params"}]}, "limits.0", "max"),
+        ({"limits": [{"metric": "params", "max": 10}]}, "limits.0", "smallest"),
+        ({"task": {"kind": "text", "corpus": "nowhere.txt"}}, "task.corpus", "python-stdlib"),
+        ({"task": {"kind": "recall", "context": 8, "pairs": 8}}, "task", "32"),
+        ({"driver": {"sampler": "nsga3"}}, "driver", "nsga2"),
+        ({"space": {"preset": "hybrid"}}, "space", "hybrid_ratio"),
+        ({"space": {"preset": "hybrid_ratio", "depht": 3}}, "space.depht", "depth"),
+        ({"target": {"device": "tpu"}}, "target.device", "cpu"),
+        ({"colour": "red"}, "colour", "name"),
+    ],
+)
+def test_a_mistake_in_a_study_names_the_field_and_what_would_work(
+    nas: Any, change: dict[str, Any], path: str, accepted: str
+) -> None:
+    ran = nas("study", "start", write({**small_study(), **change}))
+    assert ran.code == 2
+    assert path in ran.err
+    assert accepted in ran.err
+    assert "Traceback" not in ran.err
+    assert "no studies" in nas("study", "list").out  # nothing was begun
+
+
+def test_a_corpus_that_cannot_be_read(nas: Any) -> None:
+    Path("empty.txt").write_text("")
+    Path("binary.bin").write_bytes(bytes(range(256)) * 64)
+    Path("folder").mkdir()
+    for corpus, says in [("empty.txt", "empty"), ("binary.bin", "binary"), ("folder", "text")]:
+        task = {"kind": "text", "corpus": corpus, "context": 32}
+        ran = nas("study", "start", write({**small_study(), "task": task}))
+        assert ran.code == 2
+        assert "task.corpus" in ran.err
+        assert says in ran.err
+
+
+def test_files_that_are_not_what_they_should_be(nas: Any) -> None:
+    assert "no file" in nas("validate", "missing.yaml").err
+    assert "neither YAML nor JSON" in nas("validate", write("a: [1, 2")).err
+    Path("bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    assert "cannot be read as text" in nas("validate", "bytes.yaml").err
+    assert "expected an object" in nas("validate", write("[1]")).err
+    problems = json.loads(nas("validate", write({"dim": "x", "depth": 2}), "--json").out)
+    paths = {problem["path"] for problem in problems["error"]["problems"]}
+    assert {"dim", "mixer", "ffn"} <= paths
+
+
+def test_names_that_do_not_exist_or_are_taken(nas: Any) -> None:
+    nas("study", "start", write(small_study(trials=2)))
+    assert "small" in nas("study", "show", "smal").err
+    assert nas("trial", "show", "small", "77").code == 2
+    taken = nas("study", "start", write(small_study(trials=3)))
+    assert taken.code == 2
+    assert "small" in taken.err
+    both = nas("export", "small", "1", "--knee", "--out", "x")
+    assert "not both" in both.err
+    assert "infeasible" in nas("trial", "list", "small", "--state", "done").err
+
+
+def test_a_file_that_is_no_database(nas: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("notes.txt").write_text("these are notes, not a database\n" * 400)
+    monkeypatch.setenv("NAS_DATABASE", "notes.txt")
+    ran = nas("study", "list")
+    assert ran.code == 2
+    assert "notes.txt" in ran.err
+    assert Path("notes.txt").read_text().startswith("these are notes")
+
+
+def test_a_second_process_uses_the_server_that_holds_the_database(nas: Any, home: Path) -> None:
+    server = Server(home / "nas-data")
+    try:
+        started = nas("study", "start", write(small_study(trials=3)), "--watch")
+        assert started.code == 0, started.err
+        assert "knee" in started.out
+        assert "small" in nas("study", "list", "--server", server.url).out
+        (home / "nas-data" / "nas.duckdb.server.json").rename("hidden.json")
+        refused = nas("study", "list")
+        assert refused.code == 2
+        assert str(server.process.pid) in refused.err or "another process" in refused.err
+        Path("hidden.json").rename(home / "nas-data" / "nas.duckdb.server.json")
+    finally:
+        server.close()
+    assert "3/3" in nas("study", "list").out
+
+
+def test_a_bound_address_that_others_reach_needs_a_token(nas: Any) -> None:
+    assert "NAS_TOKEN" in nas("serve", "--host", "0.0.0.0").err
+
+
+def test_a_closed_pipe_is_no_mistake() -> None:
+    command = f"{sys.executable} -m nas space everything | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "{"
+    assert done.stderr == ""
