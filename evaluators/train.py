@@ -85,7 +85,8 @@ def autocast(device: torch.device, bfloat16: bool) -> AbstractContextManager[Any
 class NestedPrefix:
     """All nested FFNs of a model at once. A model without any has one prefix: itself.
 
-    A nested module has `prefix_count` and `set_prefix(index)`; the last prefix is the whole.
+    A nested module has `prefix_count` and `set_prefix(index)`, which takes an index past its last
+    prefix for the last; the last is the whole.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -93,9 +94,9 @@ class NestedPrefix:
         self.count = max([int(m.prefix_count) for m in self.modules], default=1)
 
     def use(self, index: int) -> None:
-        """Puts a prefix in force; a module with fewer prefixes takes its last."""
+        """Puts a prefix in force everywhere."""
         for module in self.modules:
-            module.set_prefix(min(index, module.prefix_count - 1))
+            module.set_prefix(index)
 
 
 class Progress:
@@ -144,7 +145,7 @@ def _scores(
     batches = data.test_batches(max(1, TEST_BATCH_TOKENS // context))
     for index in range(nested.count):  # the whole model comes last and stays in force
         nested.use(index)
-        scores = data.score(*test(model, batches, bfloat16=bfloat16))
+        scores = data.score(*evaluate(model, batches, bfloat16=bfloat16))
         found.update(scores)
         if nested.count > 1:
             found.update({f"{name}@prefix{index}": value for name, value in scores.items()})
@@ -152,7 +153,7 @@ def _scores(
 
 
 @torch.inference_mode()
-def test(
+def evaluate(
     model: Any, batches: list[tuple[torch.Tensor, torch.Tensor]], *, bfloat16: bool = False
 ) -> tuple[float, float]:
     """Mean loss in nats and share predicted exactly, over all targets that count."""

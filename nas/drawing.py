@@ -56,11 +56,12 @@ def _header(architecture: Architecture, context: int, bottom: float) -> tuple[li
     facts = [f"{amount(cost.params)} parameters"]
     if cost.active_params < cost.params:
         facts.append(f"{amount(cost.active_params)} active")
-    facts += [
-        f"{amount(cost.flops)} FLOPs per token at {context} tokens",
-        f"KV cache {amount(cost.cache_values)} values ({cost.cache_values_per_token} per token)",
-        f"recurrent state {amount(cost.state_values)} values",
-    ]
+    facts.append(f"{amount(cost.flops)} FLOPs per token at {context} tokens")
+    if cost.cache_values:
+        per_token = f"{amount(cost.cache_values_per_token)} per token"
+        facts.append(f"KV cache {amount(cost.cache_values)} values ({per_token})")
+    if cost.state_values:
+        facts.append(f"recurrent state {amount(cost.state_values)} values")
     rows = wrap(facts, WIDTH - 2 * MARGIN, SMALL, lines=3)
     top = bottom - 72 - 15 * len(rows)
     lines = [
@@ -103,8 +104,8 @@ class _Stack:
         model, at = self.architecture, self.architecture.place(0)
         self.sheet.note("T tokens", CENTRE + 12, 4.0)
         lookup = merge_costs(model.embedding.vocabulary_ops(at, model.vocab))
-        said = [f"{model.vocab} tokens", *details(model.embedding)]
-        y = self._outer(0.0, f"{model.embedding.kind} embedding", said, lookup)
+        said = [model.embedding.kind, f"vocabulary {model.vocab}", *details(model.embedding)]
+        y = self._outer(0.0, "embedding", said, lookup)
         self._shape(model.dim, y)
         for run in fold(model.layers):
             y = self._run(run, self._up(y), 0, [0])
@@ -120,9 +121,9 @@ class _Stack:
         label = self._label("io", title, said, [price])
         return self.sheet.box(CENTRE, self._up(y), ALONE, label).top
 
-    def _up(self, y: float) -> float:
-        """An arrow to whatever comes next."""
-        self.sheet.wire((CENTRE, y), (CENTRE, y - GAP))
+    def _up(self, y: float, *, arrow: bool = True) -> float:
+        """A wire to whatever comes next."""
+        self.sheet.wire((CENTRE, y), (CENTRE, y - GAP), arrow=arrow)
         return y - GAP
 
     def _shape(self, width: int, y: float) -> None:
@@ -133,12 +134,11 @@ class _Stack:
         relative to the first one."""
         bottom = y
         turns = [start + turn * run.period for start in turns for turn in range(run.times)]
-        for number, item in enumerate(run.items):
+        for item in run.items:
             if isinstance(item, int):
                 y = self._layer(item, y, [item + turn for turn in turns])
             else:
-                y = self._run(item, y if number else y - GAP / 2, nesting + 1, turns)
-                y = self._up(y) if number < len(run.items) - 1 else y - GAP / 2
+                y = self._run(item, self._up(y, arrow=y < bottom), nesting + 1, turns)
         top = y - STRIP
         self.sheet.wire((CENTRE, y), (CENTRE, top), arrow=False)
         words = "" if nesting else _layer_words(_first(run), run.length)
@@ -188,9 +188,7 @@ class _Stack:
         ]
         return self._label(style, part.kind, details(part), prices)
 
-    def _label(
-        self, style: str, title: str, said: Sequence[str], prices: Sequence[Price]
-    ) -> Label:
+    def _label(self, style: str, title: str, said: Sequence[str], prices: Sequence[Price]) -> Label:
         """`prices` are those of all repeats; the first is the one that is written."""
         params, active, flops, _ = prices[0]
         cost = [f"{amount(params)} params", f"{amount(flops)} FLOPs"]
@@ -228,9 +226,7 @@ class _Stack:
         self.sheet.wire((source.x, y), (lane, y), (lane, middle), (target.left, middle))
 
 
-def _lanes(
-    edges: Iterable[tuple[str, str]], row_of: dict[str, int]
-) -> dict[tuple[str, str], int]:
+def _lanes(edges: Iterable[tuple[str, str]], row_of: dict[str, int]) -> dict[tuple[str, str], int]:
     """A lane for each edge, so that two that pass the same rows do not share one; short ones run
     close to the boxes."""
     lanes: dict[tuple[str, str], int] = {}

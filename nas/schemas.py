@@ -141,7 +141,7 @@ class Shape:
     def forms(self, schema: Schema | None) -> tuple[str, ...]:
         """The forms of a question that are accepted in place of a value or a part."""
         inner = self.unwrap(schema, nullable=True) if schema else {"type": "unknown"}
-        found = inner.get("choices", {}) if inner["type"] == "tagged-union" else {}
+        found: Any = inner["choices"] if inner["type"] == "tagged-union" else ()
         return tuple(form for form in FORMS if form in found)
 
     # Words -----------------------------------------------------------------------------------

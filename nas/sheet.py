@@ -16,8 +16,9 @@ TITLE, SMALL, TINY = 13.0, 11.0, 9.5
 LINE = 14.0
 STRIP = 22.0
 """Height of the label at the top of a frame."""
-BARS = 140.0
-"""Width that the bars of a box take."""
+BARS = 164.0
+"""Width of a pair of bars with their names and percentages."""
+BARS_HEIGHT = 38.0
 
 LEGEND = {
     "cache": "mixer with a KV cache",
@@ -40,6 +41,7 @@ _FILLS = {  # class: fill and border on a light page, then on a dark one
     "norm": ("#ffffff", "#87909a", "#0d1117", "#8b96a3"),
     "io": ("#fbe1e8", "#c24b71", "#43202d", "#ea7f9f"),
     "frame": ("#f5f7f9", "#ccd3da", "#151b22", "#3a434e"),
+    "inner": ("#ffffff", "#ccd3da", "#0d1117", "#3a434e"),
     "page": ("#ffffff", "none", "#0d1117", "none"),
     "add": ("#ffffff", "#4b545e", "#0d1117", "#aeb8c3"),
     "params": ("#5f6b78", "none", "#a9b4c0", "none"),
@@ -98,14 +100,18 @@ class Sheet:
     """Classes that the legend has to explain."""
 
     def box(self, x: float, bottom: float, width: float, label: Label) -> Box:
-        """A box with a title, details, cost and bars; as high as its text needs."""
-        barred = width >= 2 * BARS
-        room = width - 24 - (BARS if barred else 0)
+        """A box with a title, details, cost and bars; as high as its text needs.
+
+        The bars stand to the right of the text, or below it where the box is narrow.
+        """
+        beside = width >= 2.4 * BARS
+        room = width - 24 - (BARS if beside else 0)
         rows = [
-            *wrap(label.details, room, SMALL, lines=3),
+            *wrap(label.details, room, SMALL, lines=4),
             *wrap(label.cost, room, SMALL, lines=2),
         ]
-        left, top = x - width / 2, bottom - 28 - LINE * len(rows)
+        bars = BARS_HEIGHT if width >= BARS and not beside else 0
+        left, top = x - width / 2, bottom - 28 - LINE * len(rows) - bars
         title = fit(label.title, room, TITLE, bold=True)
         parts = [
             rect(left, top, width, bottom - top, style=label.style, radius=6.0),
@@ -114,8 +120,10 @@ class Sheet:
         for index, row in enumerate(rows):
             y = top + 34 + LINE * index
             parts.append(text(row, left + 12, y, size=SMALL, style="muted"))
-        if barred:
+        if beside:
             parts += _bars(left + width - BARS, (top + bottom) / 2, label.shares)
+        elif bars:
+            parts += _bars(left, bottom - 4 - BARS_HEIGHT / 2, label.shares)
         self.boxes.append(element("g", *parts, class_="box"))
         self.styles.add(label.style)
         return Box(x, top, bottom, width)
@@ -139,9 +147,10 @@ class Sheet:
 
     def frame(self, nesting: int, top: float, bottom: float, words: str, times: int) -> None:
         """A frame around what is repeated, with a strip for its label at the top."""
-        left = MARGIN + 12.0 * nesting
+        left = MARGIN + 8.0 * nesting
         right = WIDTH - left
-        markup = rect(left, top, right - left, bottom - top, style="frame", radius=8.0)
+        style = "inner" if nesting % 2 else "frame"
+        markup = rect(left, top, right - left, bottom - top, style=style, radius=8.0)
         self.frames.insert(0, markup)  # an outer frame is drawn after those inside, painted before
         if words:
             self.boxes.append(text(words, left + 12, top + 17, size=SMALL, style="muted"))
@@ -175,16 +184,18 @@ class Sheet:
 
 
 def _bars(x: float, middle: float, shares: tuple[float, float]) -> list[str]:
-    """Two bars with their names and percentages, from `x` on."""
+    """Two bars with their names and percentages, from `x` on, BARS wide."""
     drawn = []
     for style, name, share, y in zip(
         ("params", "flops"), ("params", "FLOPs"), shares, (middle - 7, middle + 8), strict=True
     ):
         drawn += [
-            text(name, x + 42, y + 3, size=TINY, style="muted", anchor="end"),
-            rect(x + 47, y - 4, 40.0, 7.0, style="track", radius=1.0),
-            rect(x + 47, y - 4, 40.0 * share, 7.0, style=style, radius=1.0),
-            text(f"{100 * share:.1f} %", x + 130, y + 3, size=TINY, style="muted", anchor="end"),
+            text(name, x + 12, y + 3, size=TINY, style="muted"),
+            rect(x + 54, y - 4, 56.0, 7.0, style="track", radius=1.0),
+            rect(x + 54, y - 4, 56.0 * share, 7.0, style=style, radius=1.0),
+            text(
+                f"{100 * share:.1f} %", x + BARS - 10, y + 3, size=TINY, style="muted", anchor="end"
+            ),
         ]
     return drawn
 

@@ -5,35 +5,34 @@ from xml.sax.saxutils import escape, quoteattr
 
 Point = tuple[float, float]
 
-FONTS = "'DejaVu Sans',Verdana,'Segoe UI',Helvetica,Arial,sans-serif"
+FONTS = "'DejaVu Sans','Segoe UI',Helvetica,Arial,sans-serif"
 
-# Upper bounds of the advance widths of DejaVu Sans in em, with Verdana the widest of FONTS; a
-# character that is not listed counts as a whole em.
+# Upper bounds, in em, of how far a character advances in each of FONTS.
 _WIDTHS = {
     character: width
     for width, characters in (
-        (0.3, "IJijl"),
+        (0.3, "Iijl"),
         (0.35, " ,./:;\\|\u00b7'"),
         (0.4, "()-[]ft"),
         (0.45, "!r"),
-        (0.5, '"*_`\u2013'),
-        (0.55, "?csz"),
-        (0.6, "FLkvxy"),
-        (0.65, "$0123456789EPSTYabdeghnopqu{}"),
-        (0.7, "ABCKRVXZ"),
-        (0.75, "NU"),
+        (0.5, 'J"*_`'),
+        (0.6, "?ckvxsz\u2013"),
+        (0.65, "$0123456789FLTabdeghnopqu{}"),
+        (0.7, "AEKPSVXYZ"),
+        (0.75, "BCNRU"),
         (0.8, "&DGHOQ"),
         (0.85, "#+<=>^w~\u00d7"),
         (0.9, "M"),
     )
     for character in characters
 }
+_OTHER = 1.1
 _BOLD = 1.25  # the most that a letter gains
 
 
 def text_width(words: str, size: float, *, bold: bool = False) -> float:
     """An upper bound of a text's width, in the units of `size`."""
-    em = sum(_WIDTHS.get(character, 1.0) for character in words)
+    em = sum(_WIDTHS.get(character, _OTHER) for character in words)
     return em * size * (_BOLD if bold else 1.0)
 
 

@@ -27,6 +27,16 @@ _ADVICE = re.compile(
 )
 _MISSING: Any = object()
 _KIND_ERRORS = ("kind", "union_tag_invalid", "union_tag_not_found")
+_TYPES = {
+    "bool": "true or false",
+    "dict": "an object",
+    "float": "a number",
+    "int": "a whole number",
+    "list": "a list",
+    "model": "an object",
+    "string": "text",
+    "tuple": "a list",
+}
 _SAYS = {
     "finite_number": "must be finite",
     "greater_than": "is too small",
@@ -64,6 +74,13 @@ def problems(errors: Iterable[Error], shape: Shape, data: Any, at: str = "") -> 
         problem = _Mistake(error, spot, shape, data).problem(at)
         found.setdefault((problem.path, problem.message), problem)
     return tuple(found.values())
+
+
+def problems_of(errors: Iterable[Error], data: Any) -> tuple[Problem, ...]:
+    """The same for the errors of a web framework, which come without a model: the first element
+    of a location is where a value came from (body, query, path), the rest is the path."""
+    unplaced = [{**error, "loc": tuple(error["loc"])[1:]} for error in errors]
+    return problems(unplaced, Shape({"type": "any"}), data)
 
 
 def did_you_mean(given: Any, options: Iterable[str]) -> str:
@@ -151,6 +168,9 @@ class _Mistake:
             return self._broken_rule()
         if self.kind == "value_error":
             return self._refused()
+        if self.kind == "json_invalid":
+            where, self.keys, self.given = self.keys[-1], (), _MISSING
+            return f"is not JSON: {self.error['ctx']['error']} at character {where}", "JSON"
         return self._unfit()
 
     def _unknown_field(self) -> tuple[str, str | None]:
@@ -225,17 +245,25 @@ class _Mistake:
         return ""
 
     def _accepted(self, schema: Schema | None) -> str | None:
-        return None if schema is None else self.shape.words(schema)
+        return _from_context(self.error) if schema is None else self.shape.words(schema)
+
+
+def _from_context(error: Error) -> str | None:
+    """What would be accepted, as far as the error itself tells."""
+    context = error.get("ctx", {})
+    if "expected" in context:
+        return str(context["expected"])
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    limits = [f"a value {signs[name]} {context[name]}" for name in signs if name in context]
+    return limits[0] if limits else _TYPES.get(str(error["type"]).split("_")[0])
 
 
 def _look_up(data: Any, keys: Keys) -> Any:
     for key in keys:
-        if isinstance(data, Mapping) and key in data:
-            data = data[key]
-        elif isinstance(data, list | tuple) and isinstance(key, int) and 0 <= key < len(data):
-            data = data[key]
-        else:
+        in_list = isinstance(data, list | tuple) and isinstance(key, int) and 0 <= key < len(data)
+        if not in_list and not (isinstance(data, Mapping) and key in data):
             return _MISSING
+        data = data[key]
     return data
 
 

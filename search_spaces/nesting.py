@@ -47,7 +47,7 @@ def slice_weights(
     _check(architecture, index)
     with torch.device("meta"):  # names and classes only, no memory
         skeleton = execute(architecture.plan())
-    names = {}
+    names: dict[str, tuple[str, str, int]] = {}
     for path, module in skeleton.named_modules():
         if isinstance(module, NestedFFN):
             module.set_prefix(index)

@@ -92,7 +92,7 @@ def test_every_command_takes_json_and_server() -> None:
     ("change", "path", "accepted"),
     [
         ({"budget": {"trials": 0}}, "budget.trials", "1"),
-        ({"name": "Not A Name"}, "name", "a-z"),
+        ({"name": "Not A Name"}, "name", "lower-case letters"),
         ({"objectives": []}, "objectives", "1"),
         ({"objectives": [{"metric": "loss"}]}, "objectives.0.metric", "text.loss"),
         ({"objectives": [{"metric": "text.loss", "direction": "up"}]}, "direction", "minimize"),

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("search_spaces", "evaluators", "kernels", "api")
 # Lower layers first; a module may import its own layer and those below. Longest prefix decides.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("nas", "nas.errors"),
+    ("nas", "nas.errors", "nas.schemas"),
     ("nas.kernels", "nas.plan"),
     ("nas.search_spaces",),
     ("nas.record", "nas.evaluators.base", "nas.evaluators.tasks"),

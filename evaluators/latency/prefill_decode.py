@@ -1,7 +1,7 @@
 """The three times of a language model: prefill, one decoding step, one training step."""
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from nas.evaluators.latency.timing import Effort, Subject, Timing, measure
 from nas.record import Measurement
 from nas.study import Target
 
-INFERENCE = Effort(seconds=0.15, min_repeats=5)
+INFERENCE = Effort(seconds=0.15)
 TRAINING = Effort(seconds=0.2)
 PATIENCE_SECONDS = 2.0
 """A training step that nobody asked for is left out if timing it would take longer than this."""
@@ -46,9 +46,7 @@ def latency(
     subjects = {}
     for context in target.contexts:
         name = f"train_step.latency_ms@{context}"
-        asked = name in wanted or (
-            context == target.longest and "train_step.latency_ms" in wanted
-        )
+        asked = name in wanted or (context == target.longest and "train_step.latency_ms" in wanted)
         if asked or _is_affordable(timings[f"prefill.latency_ms@{context}"]):
             subjects[name] = train_step(model, tokens[context])
     timings |= measure(subjects, TRAINING, synchronize=synchronize)
@@ -126,5 +124,3 @@ def _measurements(timings: dict[str, Timing], target: Target) -> Iterable[Measur
 
 def _nothing() -> None:
     """A CPU has done its work when the call returns."""
-
-

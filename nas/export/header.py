@@ -20,6 +20,8 @@ class Header:
 
     study: str | None = None
     trial: int | None = None
+    description: str | None = None
+    """The architecture in a sentence."""
     measurements: Sequence[Measurement] = ()
     target: Mapping[str, Any] = field(default_factory=dict)
     """The machine and shapes that the measurements are for, for example ``{"device": "cpu"}``."""
@@ -36,6 +38,7 @@ def docstring(architecture: Architecture, header: Header, *, seed: int, weights:
     """The text of the docstring, without its quotes; safe to stand between three of them."""
     paragraphs = [
         f"A causal language model found by architecture search: architecture {architecture.id}.",
+        *_description(header),
         f"{_origin(header)}This file needs Python 3.11 and PyTorch, nothing else.",
         _size(architecture),
         *_tables(header),
@@ -65,6 +68,12 @@ def _papers(model: BaseModel) -> Iterator[Source]:
         for item in value if isinstance(value, tuple) else (value,):
             if isinstance(item, BaseModel):
                 yield from _papers(item)
+
+
+def _description(header: Header) -> list[str]:
+    return (
+        ["\n".join(textwrap.wrap(plain(header.description), WIDTH))] if header.description else []
+    )
 
 
 def _origin(header: Header) -> str:
@@ -100,9 +109,9 @@ def _table(rows: Sequence[tuple[str, str]]) -> str:
 
 def _row(name: str, text: str) -> list[str]:
     indent = " " * (4 + len(name))
-    return textwrap.wrap(
-        text, WIDTH, initial_indent=f"    {name}", subsequent_indent=indent
-    ) or [f"    {name}".rstrip()]
+    return textwrap.wrap(text, WIDTH, initial_indent=f"    {name}", subsequent_indent=indent) or [
+        f"    {name}".rstrip()
+    ]
 
 
 def _measured(measurement: Measurement) -> tuple[str, str]:

@@ -3,8 +3,8 @@
     python -I -B probe.py request.json   # exported files, in an interpreter that cannot import nas
     python -P -B probe.py request.json   # the same architectures, built by the search's own code
 
-It is run by its path and needs only torch and the standard library; `Request` in ``verify.py`` is
-what it reads. For each job it writes one JSON object, or ``{"error": ...}``.
+It is run by its path and needs only torch and the standard library; ``verify.py`` writes what
+it reads. For each job it writes one JSON object, or ``{"error": ...}``.
 
 B batch, T time, V vocabulary
 """
@@ -12,6 +12,7 @@ B batch, T time, V vocabulary
 import contextlib
 import ctypes
 import hashlib
+import importlib
 import importlib.util
 import io
 import json
@@ -27,6 +28,7 @@ import torch
 from torch import Tensor
 
 BATCH = 2
+NUDGE = 2.0**-32  # far above the rounding of float64, far below anything that bends the function
 OURS = ("nas", "search_spaces", "evaluators", "kernels", "api", "pydantic", "safetensors")
 
 
@@ -59,7 +61,7 @@ class _Hidden:
 
 def hide_nas() -> None:
     """Make the search's code unimportable in this process, and check that it is."""
-    sys.meta_path.insert(0, _Hidden())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _Hidden())
     assert sys.flags.isolated, "the exported side must run with python -I"
     assert not loaded_of_ours(), f"already imported: {loaded_of_ours()}"
     with contextlib.suppress(ModuleNotFoundError):
@@ -147,7 +149,13 @@ def trained_logits(model: Any, job: Mapping[str, Any], weights: Mapping[str, Ten
 @torch.no_grad()
 def decoding_error(model: Any, job: Mapping[str, Any]) -> dict[str, float]:
     """Largest difference, in float64, between the parallel forward and decoding from carried
-    state: token by token, and token by token after a prefill of half the sequence."""
+    state: token by token, and token by token after a prefill of half the sequence.
+
+    Both sum the same terms in different orders, so they may differ by the rounding of the longest
+    sum times the condition of the model. The condition is measured: how far the logits move when
+    every weight moves by a tiny relative amount. Being derived from the weights, it is large where
+    a norm divides by almost nothing, and not otherwise.
+    """
     model.double().eval()
     tokens = tokens_of(job)[:, :-1]
     parallel = model(tokens)
@@ -157,7 +165,18 @@ def decoding_error(model: Any, job: Mapping[str, Any]) -> dict[str, float]:
         pieces = [model(tokens[:, :prefill], state)]
         pieces += [model(token, state) for token in tokens[:, prefill:].split(1, dim=1)]
         errors.append((torch.cat(pieces, dim=1) - parallel).abs().max().item())
-    return {"error": max(errors), "scale": parallel.abs().max().item()}
+    widest = max(p.shape[-1] for p in model.parameters())
+    generator = torch.Generator().manual_seed(job["seed"])
+    for weight in model.parameters():
+        sign = 2 * torch.randint(2, weight.shape, generator=generator).double() - 1
+        weight.mul_(1 + NUDGE * sign)
+    moved = (model(tokens) - parallel).abs().max().item()
+    return {
+        "error": max(errors),
+        "scale": parallel.abs().max().item(),
+        "condition": moved / NUDGE,
+        "terms": max(widest, tokens.shape[1]),
+    }
 
 
 def printed(model: str) -> str:
@@ -187,7 +206,7 @@ def report(tensors: Mapping[str, Mapping[str, Tensor]], job: Mapping[str, Any]) 
         group: {name: digest(value) for name, value in items.items()}
         for group, items in tensors.items()
     }
-    return {"digests": digests}
+    return {"digests": digests, "batch": BATCH, "torch": torch.__version__}
 
 
 def digest(tensor: Tensor) -> str:

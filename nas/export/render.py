@@ -4,7 +4,7 @@ repeats folded, so that twelve equal layers read as one."""
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
 from nas.export.collect import spelling
 from nas.plan import Call, Node
@@ -21,7 +21,7 @@ class Repeat:
     items: tuple["Item", ...]
 
 
-Item: TypeAlias = Union[Repeat, Node]
+Item: TypeAlias = Repeat | Node
 
 
 def render(plan: Node, *, indent: int = 0, before: str = "", after: str = "") -> str:
@@ -91,9 +91,7 @@ def _tuple_layout(items: tuple[Node, ...], indent: int, before: str, after: str)
     return [*lines, " " * indent + ")" + after]
 
 
-def _repeat_layout(
-    repeat: Repeat, opening: str, indent: int, before: str, after: str
-) -> list[str]:
+def _repeat_layout(repeat: Repeat, opening: str, indent: int, before: str, after: str) -> list[str]:
     inner = indent + INDENT
     first, last = " " * indent + before + opening, " " * indent + ")" + after
     together = " " * inner + _flat_generator(repeat)

@@ -170,9 +170,10 @@ def _members(axis: Axis) -> range:
 
 
 def _parameter(axis: Axis) -> Any:
-    """Options and steps are optimised by their position."""
+    """Options and steps are optimised by their position. Choices are deterministic: Nevergrad's
+    default samples again at each step, so that a child would lose what its parent had chosen."""
     if axis.options is not None:
-        return ng.p.Choice(list(range(len(axis.options))))
+        return ng.p.Choice(list(range(len(axis.options))), deterministic=True)
     if axis.log:
         log = ng.p.Log(lower=axis.low, upper=axis.high)
         return log if axis.step is None else log.set_integer_casting()

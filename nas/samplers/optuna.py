@@ -48,6 +48,10 @@ from nas.study import Objective
 
 FITS_A_MODEL = ("tpe", "gp")
 """Samplers whose ``ask`` is dear and whose state is in the trials alone."""
+ANSWERS_EVERYTHING = ("nsga2", "qmc")
+"""Samplers that only inherit, or spread out, what all trials have in common. They answer every axis
+of the space's survey, also those that the candidate at hand does not ask, as recessive genes: else
+an axis that depends on another would always be drawn at random."""
 
 
 class OptunaSampler:
@@ -111,8 +115,12 @@ class OptunaSampler:
         self._study.sampler = self._fresh(len(self._trials))
         trial = self._study.ask()
         _ = trial.relative_params  # now, not at the first question: a replay fixes all answers
-        draw = RecordingDraw(_TrialDraw(trial))
+        suggest = _TrialDraw(trial)
+        draw = RecordingDraw(suggest)
         architecture = self.space.decode(draw)
+        if self.sampler in ANSWERS_EVERYTHING:
+            for axis in self.space.axes.values():
+                suggest.answer(axis)
         self._trials[trial.number] = trial
         return draw, architecture
 
@@ -145,8 +153,13 @@ class OptunaSampler:
             return self._sequence
         if self.sampler == "random":
             return RandomSampler(seed=seed)
-        # Several generations have to fit into the budget; 50 is Optuna's own population.
-        return NSGAIISampler(seed=seed, population_size=max(6, min(50, self.budget_trials // 6)))
+        return NSGAIISampler(
+            seed=seed,
+            # Several generations have to fit into the budget; 50 is Optuna's own default.
+            population_size=max(6, min(50, self.budget_trials // 6)),
+            # Two answers of a child in the mean; with Optuna's one, small spaces repeat themselves.
+            mutation_prob=min(0.5, 2 / max(1, len(self.space.axes))),
+        )
 
 
 def _seed_of(*parts: int) -> int:
@@ -196,7 +209,7 @@ def _low_discrepancy(seed: int) -> QMCSampler:
 
 
 class _TrialDraw:
-    """Questions of a space as Optuna's ``suggest``."""
+    """Questions of a space as Optuna's ``suggest``; asked again, it answers the same."""
 
     def __init__(self, trial: optuna.Trial) -> None:
         self.trial = trial
@@ -209,6 +222,14 @@ class _TrialDraw:
 
     def real(self, axis: str, low: float, high: float, log: bool) -> float:
         return self.trial.suggest_float(axis, low, high, log=log)
+
+    def answer(self, axis: Axis) -> Scalar:
+        """Any question."""
+        if axis.options is not None:
+            return self.choice(axis.name, axis.options)
+        if axis.step is None:
+            return self.real(axis.name, axis.low, axis.high, axis.log)
+        return self.integer(axis.name, int(axis.low), int(axis.high), axis.step, axis.log)
 
 
 def _distribution(axis: Axis) -> BaseDistribution:

@@ -263,7 +263,7 @@ class DuckDBStore:
         except (duckdb.OperationalError, duckdb.InternalError) as error:
             raise StoreError(
                 f"the database {self.path} could not be read or written, and nothing was changed: "
-                f"{error}"
+                f"{opening.first_line(str(error))}"
             ) from error
 
     def _keep_environment(self, cursor: Cursor, id: str | None) -> None:
@@ -285,6 +285,7 @@ def _open(path: Path) -> Cursor:
         raise opening.explain(path, str(error)) from error
     try:
         _check_schema(root, path)
+        _check_whole(root, path)
     except BaseException:
         root.close()
         raise
@@ -327,3 +328,17 @@ def _check_schema(root: Cursor, path: Path) -> None:
             f"{path} was made by a newer version of this service (schema {version}; this one knows "
             f"up to {VERSION}); upgrade nas-service, or give another file"
         )
+
+
+def _check_whole(root: Cursor, path: Path) -> None:
+    """DuckDB opens a file that lost its end and fails later, on reading what is missing."""
+    ((blocks, size),) = root.execute(
+        "SELECT total_blocks, block_size FROM pragma_database_size()"
+    ).fetchall()
+    if path.stat().st_size >= blocks * size:
+        return
+    try:  # blocks that were promised may never have been used: only reading can tell
+        for table in TABLES:
+            root.execute(f"SELECT bit_xor(hash(t)) FROM {table} t").fetchall()
+    except duckdb.Error as error:
+        raise opening.explain(path, str(error)) from error

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 from pydantic_core import to_jsonable_python
@@ -53,12 +54,14 @@ def trial_event(record: TrialRecord) -> dict[str, Any]:
 
 
 def check_record(record: TrialRecord) -> TrialRecord:
-    """The record as it is kept: its time in UTC, each metric once.
+    """The record as it is kept: its time in UTC, each metric once and finite.
 
-    Raises ValueError for a metric that is measured twice: the trial would have two values of it.
+    Raises ValueError otherwise: a trial with two values of a metric could not be compared, and one
+    with NaN could not be sent as JSON. Such a trial has failed, and is recorded as that.
     """
     metrics = [m.metric for m in record.measurements]
-    twice = sorted({metric for metric in metrics if metrics.count(metric) > 1})
-    if twice:
-        raise ValueError(f"trial {record.number} measures twice: {', '.join(twice)}")
+    wrong = {m.metric: m.value for m in record.measurements if metrics.count(m.metric) > 1}
+    wrong |= {m.metric: m.value for m in record.measurements if not isfinite(m.value)}
+    if wrong:
+        raise ValueError(f"trial {record.number}: not one finite value each: {wrong}")
     return record.model_copy(update={"started": record.started.astimezone(UTC)}, deep=True)

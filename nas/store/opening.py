@@ -40,12 +40,6 @@ def explain(path: Path, message: str) -> StoreError:
     """What DuckDB said when it could not open the file, in terms of what to do."""
     if "lock" in message.lower():
         return _held(path, message)
-    if path.exists() and path.stat().st_size == 0:
-        return StoreError(f"{path} is empty, not a DuckDB file; delete it, or give another file")
-    if "not a valid DuckDB database" in message:
-        return StoreError(
-            f"{path} is not a DuckDB file; give another file, or a new name to start a database"
-        )
     if "Could not read enough bytes" in message:
         return StoreError(
             f"{path} is cut short: it was not copied whole, or its disk was full; restore it from "
@@ -53,10 +47,31 @@ def explain(path: Path, message: str) -> StoreError:
         )
     if "Permission denied" in message or "Read-only file system" in message:
         return StoreError(
-            f"{path} cannot be written ({_first_line(message)}); give a file in a folder that you "
+            f"{path} cannot be written ({first_line(message)}); give a file in a folder that you "
             "may write to"
         )
-    return StoreError(f"{path} cannot be opened: {_first_line(message)}")
+    # While this process has the file open, reading it by hand would release its lock.
+    if "different configuration" in message:
+        return StoreError(
+            f"{path} is open in this process already, by a connection that is not ours"
+        )
+    return _foreign(path) or StoreError(f"{path} cannot be opened: {first_line(message)}")
+
+
+def _foreign(path: Path) -> StoreError | None:
+    """Set for a file that DuckDB never wrote."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(12)
+    except OSError:
+        return None
+    if not start:
+        return StoreError(f"{path} is empty, not a DuckDB file; delete it, or give another file")
+    if start[8:] != b"DUCK":
+        return StoreError(
+            f"{path} is not a DuckDB file; give another file, or a new name to start a database"
+        )
+    return None
 
 
 def _held(path: Path, message: str) -> StoreError:
@@ -81,5 +96,6 @@ def server(path: Path) -> str | None:
         return None
 
 
-def _first_line(message: str) -> str:
+def first_line(message: str) -> str:
+    """Of what DuckDB said; the rest points into its own code."""
     return message.splitlines()[0] if message else "no reason was given"

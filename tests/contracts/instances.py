@@ -46,10 +46,15 @@ def instances(*slots: str) -> list[Instance]:
     return found
 
 
+def operators(spec: Part) -> int:
+    """How many operators a part is made of."""
+    return len(spec.ops(PLACE, CONTEXT))
+
+
 def stand_in(slot: str) -> Any:
-    """The example of the first part of a slot that computes something."""
-    parts = (instance.spec for instance in instances(slot))
-    return next(part for part in parts if part.ops(PLACE, CONTEXT))
+    """The instance of a slot with the fewest operators, but at least one."""
+    specs = (instance.spec for instance in instances(slot))
+    return min(filter(operators, specs), key=operators)
 
 
 INSTANCES = instances(*SLOTS)

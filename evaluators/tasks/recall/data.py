@@ -13,7 +13,7 @@ from torch import Tensor
 from nas.evaluators.tasks.recall.spec import Recall
 
 POWER = 0.01
-"""The i-th slot after the pairs is asked in with weight i^(POWER - 1): mostly near, at times far."""
+"""Slot i = 1.. after the pairs is drawn with weight i^(POWER - 1): mostly near, at times far."""
 IGNORED = -100
 _TRAIN, _TEST = 0, 1
 
@@ -39,8 +39,8 @@ class RecallData:
         return {"recall.accuracy": correct, "recall.loss": loss}
 
     def describe(self) -> Mapping[str, Any]:
-        """Chance level and sizes. `accuracy_among_seen` is that of a model which knows the values of
-        the sequence, but not which key each belongs to."""
+        """Chance level and sizes. `accuracy_among_seen` is that of a model which knows the values
+        of the sequence, but not which key each belongs to."""
         return {
             "chance_accuracy": self.task.chance,
             "accuracy_among_seen": 1 / self.task.pairs,

@@ -64,19 +64,23 @@ def _read_text(path: Path) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
             while piece := file.read(PIECE_BYTES):
-                if (nul := piece.find(0)) >= 0:
-                    raise _binary(path, f"it has a zero byte at offset {offset + nul}")
-                decoder.decode(piece)
+                _check_text(path, piece, decoder, offset)
                 offset += len(piece)
                 yield piece
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError as error:
-        # the error counts from the start of what the decoder still held
-        held = len(error.object) - min(len(error.object), PIECE_BYTES)
-        at = max(0, offset + error.start - held) if error.object else offset
-        raise _binary(path, f"it is not UTF-8 at offset {at}") from None
     except OSError as error:
         raise _refusal(str(path), f"cannot read {path}: {error.strerror}") from None
+    _check_text(path, b"", decoder, offset)
+
+
+def _check_text(path: Path, piece: bytes, decoder: codecs.IncrementalDecoder, offset: int) -> None:
+    """Whether a piece, or the end where it is empty, continues the text up to `offset`."""
+    if (zero := piece.find(0)) >= 0:
+        raise _binary(path, f"it has a zero byte at offset {offset + zero}")
+    held = len(decoder.getstate()[0])  # the start of a character that the piece completes
+    try:
+        decoder.decode(piece, final=not piece)
+    except UnicodeDecodeError as error:
+        raise _binary(path, f"it is not UTF-8 at offset {offset - held + error.start}") from None
 
 
 def _binary(path: Path, why: str) -> BadInput:

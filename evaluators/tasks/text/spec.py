@@ -35,7 +35,7 @@ class Text(Task):
     """Bytes in a training sequence."""
     test_share: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     """Part of the text that is held out."""
-    test_tokens: Count = 65_536
+    test_tokens: Count = 32_768
     """Held-out bytes on which a candidate is scored, at most."""
 
     @property

@@ -128,5 +128,5 @@ class Experts(FFN):
         )
         if self.shared == 0:
             return routed
-        arguments = {"routed": routed, "shared": (expert,) * self.shared}
-        return Call(f"{MODULE}:WithSharedExperts", arguments)
+        shared = (expert,) * self.shared
+        return Call(f"{MODULE}:WithSharedExperts", {"routed": routed, "shared": shared})

@@ -6,15 +6,15 @@ import torch.nn.functional as F
 
 from nas.plan import execute
 from nas.search_spaces.base import Place
+from nas.search_spaces.catalogue import MIXERS
 from nas.search_spaces.mixers.gated_delta.module import LearnedDecay
-from nas.search_spaces.mixers.gated_delta.spec import GatedDelta
 
 
 @pytest.mark.parametrize("gated", [True, False], ids=["gated", "deltanet"])
 def test_equals_the_equations(gated: bool) -> None:
     torch.manual_seed(0)
     heads, key, value = 2, 4, 8
-    spec = GatedDelta(
+    spec = MIXERS["gated_delta"](
         heads=heads, head_dim=key, value_factor=2, conv=3, decay=gated, output_gate=gated
     )
     layer = execute(spec.plan(Place(16, 1, 0))).double()

@@ -5,13 +5,15 @@ import torch.nn.functional as F
 
 from nas.plan import execute
 from nas.search_spaces.base import Place
-from nas.search_spaces.mixers.gated_linear.spec import GatedLinear
+from nas.search_spaces.catalogue import MIXERS
 
 
 def test_equals_the_equations() -> None:
     torch.manual_seed(0)
     heads, key, value = 2, 4, 8
-    spec = GatedLinear(heads=heads, head_dim=key, value_factor=2, gate_rank=3, temperature=2.0)
+    spec = MIXERS["gated_linear"](
+        heads=heads, head_dim=key, value_factor=2, gate_rank=3, temperature=2.0
+    )
     layer = execute(spec.plan(Place(16, 1, 0))).double()
     x = torch.randn(20, 16, dtype=torch.float64)
 

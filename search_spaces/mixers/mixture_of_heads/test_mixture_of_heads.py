@@ -7,15 +7,14 @@ import torch
 
 from nas.plan import execute
 from nas.search_spaces.base import Place
-from nas.search_spaces.mixers.attention.spec import Attention
-from nas.search_spaces.mixers.mixture_of_heads.spec import MixtureOfHeads
+from nas.search_spaces.catalogue import MIXERS
 
 AT = Place(32, 1, 0)
 
 
 def layer_with(**numbers: Any) -> Any:
     torch.manual_seed(0)
-    spec = MixtureOfHeads(heads=8, groups=4, head_dim=4, **numbers)
+    spec = MIXERS["mixture_of_heads"](heads=8, groups=4, head_dim=4, **numbers)
     return execute(spec.plan(AT)).double()
 
 
@@ -52,9 +51,9 @@ def test_an_undecided_router_weighs_used_heads_as_attention_does() -> None:
             weight.zero_()
     weights = layer.router(x)
     torch.testing.assert_close(weights.unique(), torch.tensor([0.0, 1.0], dtype=torch.float64))
-    assert layer.router.balance_loss == pytest.approx(0.5)
+    assert layer.router.balance_loss.item() == pytest.approx(0.5)
 
-    attention = execute(Attention(heads=8, groups=4, head_dim=4).plan(AT)).double()
+    attention = execute(MIXERS["attention"](heads=8, groups=4, head_dim=4).plan(AT)).double()
     shared = {k: v for k, v in layer.state_dict().items() if not k.startswith("router.")}
     used = (weights[0, 0] > 0).repeat_interleave(4)  # the same heads for all tokens
     shared["out.weight"] = shared["out.weight"] * used
@@ -69,6 +68,19 @@ def test_an_uneven_load_costs_more() -> None:
         router.routed.weight.zero_()
         router.routed.weight[0] = 10.0  # every token prefers the same head
     router(x)
-    assert router.balance_loss == pytest.approx(6.0, rel=1e-3)  # all six heads' load on one
-    router.balance_loss.backward()
-    assert router.routed.weight.grad is not None
+    assert router.balance_loss.item() == pytest.approx(6.0, rel=1e-3)  # the load of six on one
+
+
+def test_following_the_balance_loss_evens_the_load() -> None:
+    router, x = layer_with(shared=2, active=1, balance_weight=1.0).router, tokens().abs()
+    with torch.no_grad():
+        router.routed.weight[0] += 0.1
+    losses = []
+    for _ in range(20):
+        router(x)
+        losses.append(router.balance_loss.item())
+        (gradient,) = torch.autograd.grad(router.balance_loss, router.routed.weight)
+        with torch.no_grad():
+            router.routed.weight -= 0.05 * gradient
+    assert losses[0] > 1.5
+    assert min(losses) < 1.2

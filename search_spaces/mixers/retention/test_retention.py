@@ -5,13 +5,13 @@ import torch.nn.functional as F
 
 from nas.plan import execute
 from nas.search_spaces.base import Place
-from nas.search_spaces.mixers.retention.spec import Retention
+from nas.search_spaces.catalogue import MIXERS
 
 
 def test_equals_the_parallel_form_of_the_paper() -> None:
     torch.manual_seed(0)
     heads, key, time = 4, 8, 40
-    spec = Retention(heads=heads, head_dim=key, value_factor=2)
+    spec = MIXERS["retention"](heads=heads, head_dim=key, value_factor=2)
     layer = execute(spec.plan(Place(32, 1, 0))).double()
     x = torch.randn(1, time, 32, dtype=torch.float64)
 

@@ -1,4 +1,4 @@
-"""Published models written as spaces with nothing left to choose; ``published/*.json``.
+"""Published models written as spaces with nothing left to choose: the JSON files of this folder.
 
 They show how a known model is written here, and hold the closed-form counts to published ones.
 """
@@ -14,7 +14,7 @@ from nas.errors import NotFound
 from nas.search_spaces.base import Model
 from nas.search_spaces.space import SearchSpace
 
-_FOLDER = Path(__file__).parent / "published"
+_FOLDER = Path(__file__).parent
 
 
 class PublishedModel(Model):
@@ -44,6 +44,8 @@ def published(name: str) -> PublishedModel:
     if name not in names:
         near = difflib.get_close_matches(name, names, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise NotFound(f"no published model is called {name!r}; {hint}there are: {', '.join(names)}")
+        raise NotFound(
+            f"no published model is called {name!r}; {hint}there are: {', '.join(names)}"
+        )
     text = (_FOLDER / f"{name}.json").read_text(encoding="utf-8")
     return PublishedModel.model_validate(json.loads(text))

@@ -1,0 +1,114 @@
+"""The evaluator of a study: stages run in worker processes that are kept warm."""
+
+import queue
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nas.errors import Unavailable
+from nas.evaluators.base import Metric, Stage, StageResult
+from nas.evaluators.machine import cores
+from nas.evaluators.warm import WarmProcess
+from nas.search_spaces.architecture import Architecture
+from nas.study import StudySpec
+
+FACTORY = "nas.evaluators.stages:StageRunner"
+
+
+class ProcessEvaluator:
+    """One process for each worker of the study; they start when this is made, and a candidate waits
+    for one that is free. Torch is not imported in this process."""
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        *,
+        data_dir: Path,
+        keep_weights: bool = True,
+        threads: int | None = None,
+        factory: str = FACTORY,
+    ) -> None:
+        """`data_dir` holds ``weights/`` and ``cache/``. `threads` of each worker are by default the
+        cores of this machine divided by the workers."""
+        self.spec = spec
+        self.threads = threads or max(1, cores() // spec.driver.workers)
+        self._factory = factory
+        self._arguments: dict[str, Any] = {
+            "spec": spec.model_dump(mode="json"),
+            "data_dir": str(data_dir.absolute()),
+            "threads": self.threads,
+            "keep_weights": keep_weights,
+        }
+        self._lock = threading.Lock()
+        self._closed = False
+        self._workers = [self._start() for _ in range(spec.driver.workers)]
+        self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for index in range(spec.driver.workers):
+            self._free.put(index)
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Metric]:
+        """Everything that the study can measure."""
+        return self.spec.metrics
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """Timing takes a second or two, training longer: so a limit on latency saves training."""
+        return ("latency", "train")
+
+    def run(self, stage: Stage, architecture: Architecture, number: int) -> StageResult:
+        """One stage in the next free worker; one that has ended is replaced first.
+
+        Raises:
+            EvaluationFailed: the candidate's failure.
+            Unavailable: the target's device is not there, no worker can be started, or the
+                evaluator was closed, also meanwhile.
+            BadInput: the data of a task cannot be had any more.
+        """
+        index = self._free.get()
+        try:
+            result: StageResult = self._worker(index).call(
+                "run",
+                {
+                    "stage": stage,
+                    "architecture": architecture.model_dump(mode="json"),
+                    "number": number,
+                },
+                stage=stage,
+                seconds=self.spec.budget.candidate_seconds,
+                memory_bytes=round(self.spec.budget.candidate_gib * 2**30),
+            )
+            return result
+        except Exception:
+            self._refuse_if_closed()
+            raise
+        finally:
+            self._free.put(index)
+
+    def close(self) -> None:
+        """Ends the workers now, whatever they do. May be called again, and from any thread."""
+        with self._lock:
+            self._closed = True
+            for worker in self._workers:
+                worker.kill()
+
+    def _worker(self, index: int) -> WarmProcess:
+        with self._lock:
+            if self._closed:
+                raise self._closed_error()
+            if not self._workers[index].alive:
+                self._workers[index] = self._start()
+            return self._workers[index]
+
+    def _start(self) -> WarmProcess:
+        threads = {"OMP_NUM_THREADS": str(self.threads), "MKL_NUM_THREADS": str(self.threads)}
+        return WarmProcess(self._factory, self._arguments, environment=threads)
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise self._closed_error() from None
+
+    def _closed_error(self) -> Unavailable:
+        return Unavailable(f"the evaluator of study {self.spec.name!r} was closed")

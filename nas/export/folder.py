@@ -1,0 +1,139 @@
+"""The folder of an export: written beside its place, checked, and moved in only if the check holds.
+
+model.py, architecture.json, certificate.json, and weights.safetensors where weights were kept.
+"""
+
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.errors import Conflict, ExportRefused, NotFound
+from nas.export.certificate import FORMAT, Certificate
+from nas.export.header import Header
+from nas.export.verify import Subject, verify
+from nas.export.write import write_model
+from nas.search_spaces.architecture import Architecture
+
+MODEL, ARCHITECTURE = "model.py", "architecture.json"
+WEIGHTS, CERTIFICATE = "weights.safetensors", "certificate.json"
+_LEFT_BY_PYTHON = "__pycache__"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A finished export."""
+
+    folder: Path
+    certificate: Certificate
+
+    @property
+    def model(self) -> Path:
+        """The file."""
+        return self.folder / MODEL
+
+
+def export(
+    architecture: Architecture,
+    out: Path,
+    *,
+    header: Header,
+    weights: Path | None = None,
+    seed: int = 0,
+    threads: int = 1,
+) -> Exported:
+    """Write an architecture as code into the folder `out`, and prove it.
+
+    `seed` is the one that the search drew the initial weights from; `weights` a safetensors file of
+    trained ones. An earlier export in `out` is replaced.
+
+    Raises ExportRefused where the code cannot be written or a check fails, Conflict where `out`
+    holds something else, NotFound where `weights` is no file. In each case `out` is left as it was.
+    """
+    _check_free(out)
+    if weights is not None and not weights.is_file():
+        raise NotFound(f"export: there is no file of weights at {weights}")
+    with _staging(out) as stage:
+        text = write_model(architecture, header, seed=seed, weights=weights is not None)
+        (stage / MODEL).write_text(text, encoding="utf-8")
+        described = json.dumps(architecture.model_dump(mode="json"), indent=2)
+        (stage / ARCHITECTURE).write_text(described + "\n", encoding="utf-8")
+        kept = None
+        if weights is not None:
+            kept = stage / WEIGHTS
+            shutil.copyfile(weights, kept)
+        subject = Subject(architecture=architecture, model=stage / MODEL, seed=seed, weights=kept)
+        (verdict,) = verify([subject], threads=threads)
+        if isinstance(verdict, ExportRefused):
+            raise verdict
+        (stage / CERTIFICATE).write_text(verdict.model_dump_json(indent=2) + "\n")
+        _replace(out, stage)
+    return Exported(out, verdict)
+
+
+def is_export(folder: Path) -> bool:
+    """Whether a folder is an export of ours and holds nothing else."""
+    allowed = {MODEL, ARCHITECTURE, WEIGHTS, CERTIFICATE, _LEFT_BY_PYTHON}
+    if {item.name for item in folder.iterdir()} - allowed:
+        return False
+    try:
+        certificate = json.loads((folder / CERTIFICATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(certificate, dict) and certificate.get("format") == FORMAT
+
+
+def _check_free(out: Path) -> None:
+    if not out.exists() and not out.is_symlink():
+        return
+    if not out.is_dir():
+        raise Conflict(f"export: {out} is a file; name a folder that does not exist yet")
+    if any(out.iterdir()) and not is_export(out):
+        raise Conflict(
+            f"export: {out} holds files that are not an earlier export, which would be lost; "
+            "name an empty folder or one that does not exist yet"
+        )
+
+
+@contextmanager
+def _staging(out: Path) -> Iterator[Path]:
+    """A folder beside `out`, on the same file system; gone at the end, unless it was moved."""
+    out = out.absolute()
+    missing = [folder for folder in out.parents if not folder.exists()]
+    stage = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}"
+    try:
+        stage.mkdir(parents=True)
+    except OSError as error:
+        _remove_empty(missing)
+        raise ExportRefused(f"export: cannot write to {out.parent}: {error.strerror}") from None
+    try:
+        yield stage
+    except OSError as error:
+        raise ExportRefused(f"export: cannot write {out}: {error}") from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+        _remove_empty(missing)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Parents that were made for nothing, innermost first."""
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _replace(out: Path, stage: Path) -> None:
+    """Move the new folder in; the old one comes back if that fails."""
+    old = stage.with_name(stage.name + ".old")
+    if out.exists():
+        out.rename(old)
+    try:
+        stage.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
