@@ -12,8 +12,8 @@ MIN_BATCH_TOKENS, MAX_BATCH_TOKENS = 512, 16_384
 WARM_UP_SHARE = 0.05
 FLOOR = 0.1
 """The learning rate ends at this share of its peak."""
-REFERENCE_DIM, REFERENCE_RATE = 64, 3e-3
-RATE_RULE = f"{REFERENCE_RATE:g} * sqrt({REFERENCE_DIM} / dim)"
+REFERENCE_DIM, REFERENCE_RATE = 64, 5e-3
+RATE_RULE = f"{REFERENCE_RATE:g} * min(1, {REFERENCE_DIM} / dim)"
 SCHEDULE_RULE = f"linear warm-up over {WARM_UP_SHARE:.0%} of the steps, cosine to {FLOOR:.0%}"
 
 
@@ -35,8 +35,8 @@ def batching(tokens: int, context: int) -> Batching:
 
 
 def peak_rate(dim: int) -> float:
-    """Learning rate of AdamW for a width: falls with its square root."""
-    return REFERENCE_RATE * math.sqrt(REFERENCE_DIM / dim)
+    """Learning rate of AdamW for a width: falls as the width grows, as in muP (arXiv 2203.03466)."""
+    return REFERENCE_RATE * min(1.0, REFERENCE_DIM / dim)
 
 
 def rate_at(step: int, steps: int, peak: float) -> float:

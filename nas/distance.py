@@ -13,8 +13,6 @@ Every step below is a metric with values from 0 to 1, and a weighted mean of met
 """
 
 import math
-from collections.abc import Hashable, Sequence
-from functools import lru_cache
 from typing import Any
 
 from nas.search_spaces.architecture import Architecture, Layer
@@ -51,38 +49,39 @@ def _stack(a: tuple[Layer, ...], b: tuple[Layer, ...]) -> float:
 
 def _edits(a: tuple[Layer, ...], b: tuple[Layer, ...]) -> float:
     """The price of the cheapest edit script from one stack to the other."""
-    numbers: dict[Hashable, int] = {}
-    left, right = _numbered(a, numbers), _numbered(b, numbers)
-    layers: list[Any] = list(numbers)
-    change = {(i, j): _layer(layers[i], layers[j]) for i in set(left) for j in set(right)}
-    row = [_EDIT * done for done in range(len(right) + 1)]
-    for i in left:
+    row = [_EDIT * done for done in range(len(b) + 1)]
+    for changes in _changes(a, b):
         above, row = row, [row[0] + _EDIT]
-        for column, j in enumerate(right):
-            changed = above[column] + change[i, j]
-            row.append(min(changed, above[column + 1] + _EDIT, row[column] + _EDIT))
+        for column, change in enumerate(changes):
+            kept = above[column] + change
+            row.append(min(kept, above[column + 1] + _EDIT, row[column] + _EDIT))
     return row[-1]
 
 
-def _numbered(layers: Sequence[Hashable], numbers: dict[Hashable, int]) -> list[int]:
-    """Each layer as a number, equal layers as the same one."""
-    return [numbers.setdefault(layer, len(numbers)) for layer in layers]
+def _changes(a: tuple[Layer, ...], b: tuple[Layer, ...]) -> list[list[float]]:
+    """The distance of each layer of `a` from each of `b`; equal parts are compared once."""
+    table = [[0.0] * len(b) for _ in a]
+    for slot, weight in _LAYER_WEIGHTS.items():
+        numbers: dict[Part, int] = {}
+        left, right = (
+            [numbers.setdefault(getattr(layer, slot), len(numbers)) for layer in layers]
+            for layers in (a, b)
+        )
+        parts = list(numbers)
+        pairs = {(i, j) for i in left for j in right}
+        apart = {(i, j): weight * _part(parts[i], parts[j]) for i, j in pairs}
+        for row, i in zip(table, left, strict=True):
+            for column, j in enumerate(right):
+                row[column] += apart[i, j]
+    return table
 
 
-def _layer(a: Layer, b: Layer) -> float:
-    return math.fsum(
-        weight * _part(getattr(a, name), getattr(b, name))
-        for name, weight in _LAYER_WEIGHTS.items()
-    )
-
-
-@lru_cache(maxsize=4096)
 def _part(a: Part, b: Part) -> float:
-    if a == b:
-        return 0.0
     if a.kind != b.kind:
         return 1.0
     names = [name for name in type(a).model_fields if name != "kind"]
+    if not names:
+        return 0.0
     apart = math.fsum(_value(getattr(a, name), getattr(b, name)) for name in names)
     return 0.5 * apart / len(names)
 

@@ -43,7 +43,7 @@ def export_trial(
         weights = _sliced(weights, architecture, prefix) if weights else None
         architecture = at_prefix(architecture, prefix)
     done = export(architecture, out, header=_header(spec, trial), weights=weights, seed=spec.seed)
-    return ExportedTrial(architecture.id, done.certificate)
+    return ExportedTrial(architecture.id, done.certificate.model_dump(mode="json"))
 
 
 def _check_prefix(architecture: Architecture, prefix: int) -> None:

@@ -15,9 +15,7 @@ from nas.search_spaces.spaces import expand_preset
 StudyName: TypeAlias = Annotated[
     str,
     StringConstraints(strict=True, pattern=r"^[a-z0-9][a-z0-9-]{0,62}$"),
-    Field(
-        description="1 to 63 lower-case letters, digits and hyphens, the first one not a hyphen"
-    ),
+    Field(description="1 to 63 lower-case letters, digits and hyphens, the first one not a hyphen"),
 ]
 """Lower-case letters, digits and hyphens, 63 at most, starting with a letter or digit."""
 

@@ -104,9 +104,9 @@ class ReplayDraw:
 
     def _look_up(self, axis: Axis) -> Scalar:
         answer = self.answers.get(axis.name, _MISSING)
-        if answer is _MISSING or not axis.contains(answer):  # type: ignore[arg-type]
+        if answer is _MISSING or not axis.contains(answer):
             raise UnansweredAxis(axis.name)
-        return answer  # type: ignore[return-value]
+        return answer
 
 
 _MISSING: Any = object()

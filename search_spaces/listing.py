@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from nas.errors import NotFound
-from nas.schemas import Shape
+from nas.validation.schemas import Shape
 from nas.search_spaces.base import Model, Part
 from nas.search_spaces.catalogue import SLOTS
 from nas.search_spaces.patterns import PATTERNS

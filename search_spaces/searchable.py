@@ -7,7 +7,7 @@ drawn part is valid by construction and nothing is repaired or rejected afterwar
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, ClassVar, get_args, get_origin
 
@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     Tag,
     TypeAdapter,
+    ValidationError,
     create_model,
     model_validator,
 )
@@ -55,6 +56,8 @@ class Twin(Model):
                         f"{name}.{key}: {other!r} is no number that {name} can follow from; "
                         f"there are: {', '.join(known)}"
                     )
+        for name in names:
+            _check_range(self.part, name, getattr(self, name))
         draw_order(self)
         for name in _related(self):
             domain = getattr(self, name)
@@ -69,6 +72,22 @@ class Twin(Model):
             fields = tuple(dict.fromkeys(f for rule in self.part.rules for f in rule.fields))
             raise broken_rules(f"no combination of these values works: {says}", says, fields)
         return self
+
+
+def _check_range(part: type[Part], name: str, domain: Any) -> None:
+    """Whatever is drawn from a range must be a value of the field. Steps are even, so the first
+    members and the last tell for all."""
+    if not isinstance(domain, Range):
+        return
+    members: Sequence[Any] = domain.range
+    if isinstance(domain.range[0], int):
+        members = (*domain.members()[:2], domain.members()[-1])
+    for member in members:
+        try:
+            _adapter(part, name).validate_python(member)
+        except ValidationError as error:
+            says = error.errors()[0]["msg"].removeprefix("Input ")
+            raise ValueError(f"{name}.range: it holds {member}, which {says}") from None
 
 
 @cache

@@ -1,6 +1,6 @@
 """The whole journey through the REST API: start a study, query the front, export the winner.
 
-    python studies/journey.py studies/quickstart.yaml
+python studies/journey.py studies/quickstart.yaml
 """
 
 import subprocess

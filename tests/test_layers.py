@@ -9,14 +9,15 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("search_spaces", "evaluators", "kernels", "api")
 # Lower layers first; a module may import its own layer and those below. Longest prefix decides.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("nas", "nas.errors", "nas.schemas"),
-    ("nas.kernels", "nas.plan"),
+    ("nas", "nas.errors"),
+    ("nas.kernels", "nas.plan", "nas.validation"),
     ("nas.search_spaces",),
     ("nas.record", "nas.evaluators.base", "nas.evaluators.tasks"),
-    ("nas.evaluators.metrics", "nas.validation"),
-    ("nas.study", "nas.pareto", "nas.graph", "nas.distance", "nas.drawing", "nas.describe"),
+    ("nas.evaluators.metrics",),
+    ("nas.study", "nas.pareto", "nas.distance", "nas.describe"),
+    ("nas.graph", "nas.drawing"),
     ("nas.evaluators", "nas.export", "nas.samplers", "nas.store", "nas.limits", "nas.settings"),
-    ("nas.driver", "nas.views", "nas.fronts"),
+    ("nas.budget", "nas.evaluation", "nas.fallback", "nas.driver", "nas.views", "nas.fronts"),
     ("nas.runner", "nas.inputs", "nas.exporting", "nas.verbs"),
     ("nas.service", "nas.client"),
     ("nas.cli", "nas.api", "nas.__main__"),

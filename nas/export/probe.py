@@ -44,7 +44,7 @@ def main(request_file: str) -> None:
     for index, job in enumerate(request["jobs"]):
         try:
             results.append(answer(job, index))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{Path(where.filename).name}, line {where.lineno}"
             results.append({"error": f"{type(error).__name__}: {error} ({place})"})
@@ -149,7 +149,7 @@ def trained_logits(model: Any, job: Mapping[str, Any], weights: Mapping[str, Ten
 @torch.no_grad()
 def decoding_error(model: Any, job: Mapping[str, Any]) -> dict[str, float]:
     """Largest difference, in float64, between the parallel forward and decoding from carried
-    state: token by token, and token by token after a prefill of half the sequence.
+    state: token by token and then the rest at once, and half at once and then token by token.
 
     Both sum the same terms in different orders, so they may differ by the rounding of the longest
     sum times the condition of the model. The condition is measured: how far the logits move when
@@ -159,12 +159,14 @@ def decoding_error(model: Any, job: Mapping[str, Any]) -> dict[str, float]:
     model.double().eval()
     tokens = tokens_of(job)[:, :-1]
     parallel = model(tokens)
+    half = tokens.shape[1] // 2
+    singly, rest = tokens[:, :half].split(1, dim=1), tokens[:, half:]
+    first, then = tokens[:, :half], rest.split(1, dim=1)
     errors = []
-    for prefill in {1, max(1, tokens.shape[1] // 2)}:
+    for pieces in ((*singly, rest), (first, *then)):
         state = model.empty_state()
-        pieces = [model(tokens[:, :prefill], state)]
-        pieces += [model(token, state) for token in tokens[:, prefill:].split(1, dim=1)]
-        errors.append((torch.cat(pieces, dim=1) - parallel).abs().max().item())
+        decoded = [model(piece, state) for piece in pieces if piece.shape[1]]
+        errors.append((torch.cat(decoded, dim=1) - parallel).abs().max().item())
     widest = max(p.shape[-1] for p in model.parameters())
     generator = torch.Generator().manual_seed(job["seed"])
     for weight in model.parameters():

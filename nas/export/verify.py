@@ -25,8 +25,9 @@ from nas.export.lint import check_source
 from nas.export.write import longest_context
 from nas.search_spaces.architecture import Architecture
 
-TOKENS = 80
-"""Length of the compared sequences: more than two chunks of every op, and not a multiple of one."""
+TOKENS = 70
+"""Length of the compared sequences: more than two chunks of every op, and neither it nor its half is a
+multiple of one."""
 GROUPS = ("initial weights", "logits", "gradients", "trained logits")
 ROUNDING = 2.0**-53
 CEILING = 1e-6
@@ -38,6 +39,7 @@ RULE = (
 
 Side: TypeAlias = Literal["exported", "reference"]
 Answer: TypeAlias = dict[str, Any]
+SIDES: tuple[Side, Side] = ("exported", "reference")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,31 +69,38 @@ def verify(
         exported, reference = _probe(subjects, threads, timeout)
     except ExportRefused as refusal:
         return [refusal for _ in subjects]
-    return [
-        _judge(subject, ours, theirs, threads, timeout)
+    verdicts = [
+        _judge(subject, ours, theirs, threads)
         for subject, ours, theirs in zip(subjects, exported, reference, strict=True)
     ]
+    failing = [i for i, verdict in enumerate(verdicts) if _failed(verdict)]
+    amounts = _amounts([subjects[i] for i in failing], threads, timeout)
+    for index, amount in zip(failing, amounts, strict=True):
+        said = [f"{check.name}: {check.detail}" for check in _failed(verdicts[index])]
+        name = subjects[index].architecture.id
+        message = f"export of {name} fails its own check: {'; '.join((*said, *amount))}"
+        verdicts[index] = ExportRefused(message)
+    return verdicts
 
 
 def _judge(
-    subject: Subject, ours: Answer, theirs: Answer, threads: int, timeout: float
+    subject: Subject, ours: Answer, theirs: Answer, threads: int
 ) -> Certificate | ExportRefused:
+    """A certificate, of which a check may fail; or a refusal where there is nothing to certify."""
     try:
         check_source(subject.model.read_text(encoding="utf-8"))
-        for side, answer in (("the search's own model", theirs), ("the file", ours)):
-            if "error" in answer:
-                raise ExportRefused(f"export: {side} failed to run: {answer['error']}")
-        certificate = _certificate(subject, ours, theirs, threads)
     except ExportRefused as refusal:
         return refusal
-    failed = [check for check in certificate.checks if not check.holds]
-    if not failed:
-        return certificate
-    said = "; ".join(f"{check.name}: {check.detail}" for check in failed)
-    amounts = _amounts(subject, {check.name for check in failed}, threads, timeout)
-    return ExportRefused(
-        f"export of {subject.architecture.id} fails its own check: {said}{amounts}"
-    )
+    for side, answer in (("the search's own model", theirs), ("the file", ours)):
+        if "error" in answer:
+            return ExportRefused(f"export: {side} failed to run: {answer['error']}")
+    return _certificate(subject, ours, theirs, threads)
+
+
+def _failed(verdict: Certificate | ExportRefused) -> tuple[Check, ...]:
+    if isinstance(verdict, ExportRefused):
+        return ()
+    return tuple(check for check in verdict.checks if not check.holds)
 
 
 def _certificate(subject: Subject, ours: Answer, theirs: Answer, threads: int) -> Certificate:
@@ -173,43 +182,54 @@ def _files(folder: Path) -> dict[str, str]:
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in found if p.exists()}
 
 
-def _amounts(subject: Subject, failed: set[str], threads: int, timeout: float) -> str:
+def _amounts(subjects: Sequence[Subject], threads: int, timeout: float) -> list[list[str]]:
     """By how much tensors differ, which takes a second run that keeps them."""
-    groups = [group for group in GROUPS if group in failed]
-    if not groups:
-        return ""
+    if not subjects:
+        return []
     import torch
 
+    found = []
     with tempfile.TemporaryDirectory() as folder:
-        dumps = {side: Path(folder, f"{side}.pt") for side in ("exported", "reference")}
-        _probe([subject], threads, timeout, dumps)
-        ours, theirs = (torch.load(path, weights_only=True) for path in dumps.values())
-    said = []
-    for group in groups:
-        common = ours[group].keys() & theirs[group].keys()
-        pairs = [(ours[group][name], theirs[group][name]) for name in common]
-        amounts = [
-            (a.double() - b.double()).abs().max().item() for a, b in pairs if a.shape == b.shape
-        ]
-        if amounts:
-            said.append(f"largest difference in {group} {max(amounts):.3g}")
-    return "".join(f"; {text}" for text in said)
+        _probe(subjects, threads, timeout, Path(folder))
+        for index in range(len(subjects)):
+            ours, theirs = (torch.load(_dump(Path(folder), side, index)) for side in SIDES)
+            found.append([text for group in theirs for text in _amount(group, ours, theirs)])
+    return found
+
+
+def _amount(group: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
+    pairs = [(ours[group].get(name), value) for name, value in theirs[group].items()]
+    amounts = [
+        (our.double() - their.double()).abs().max().item()
+        for our, their in pairs
+        if our is not None and our.shape == their.shape
+    ]
+    largest = max(amounts, default=0.0)
+    if largest != 0:
+        yield f"largest difference in {group} {largest:.3g}"
+
+
+def _dump(folder: Path, side: Side, index: int) -> Path:
+    return folder / f"{side}.{index}.pt"
 
 
 def _probe(
     subjects: Sequence[Subject],
     threads: int,
     timeout: float,
-    dumps: Mapping[str, Path] | None = None,
+    dumps: Path | None = None,
 ) -> tuple[list[Answer], list[Answer]]:
-    """Run both sides at once; answers in the order of the subjects."""
+    """Run both sides at once; answers in the order of the subjects. `dumps` is a folder in which
+    each side leaves its tensors."""
     deadline = time.monotonic() + timeout
     with tempfile.TemporaryDirectory() as folder:
-        sides: tuple[Side, Side] = ("exported", "reference")
         processes = {}
         try:
-            for side in sides:
-                jobs = [_job(subject, dumps[side] if dumps else None) for subject in subjects]
+            for side in SIDES:
+                jobs = [
+                    _job(subject, None if dumps is None else _dump(dumps, side, index))
+                    for index, subject in enumerate(subjects)
+                ]
                 processes[side] = _start(side, jobs, Path(folder), threads)
             for side, process in processes.items():
                 _wait(side, process, Path(folder), deadline)
@@ -218,7 +238,7 @@ def _probe(
                 if process.poll() is None:
                     process.kill()
                     process.wait()
-        ours, theirs = (json.loads(Path(folder, f"{side}.answers").read_text()) for side in sides)
+        ours, theirs = (json.loads(Path(folder, f"{side}.answers").read_text()) for side in SIDES)
     return ours, theirs
 
 

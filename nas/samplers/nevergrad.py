@@ -76,9 +76,7 @@ class NevergradSampler:
         missed = sorted(n for n, given in draw.answers.items() if known.get(n, _MISSING) != given)
         fallback = None
         if missed:
-            fallback = (
-                f"answered uniformly, missed by the survey of axes: {', '.join(missed)}"
-            )
+            fallback = f"answered uniformly, missed by the survey of axes: {', '.join(missed)}"
         proposal = Proposal(
             number=number, answers=draw.answers, proposer=self.name, fallback=fallback
         )

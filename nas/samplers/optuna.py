@@ -7,7 +7,8 @@ That state is what was asked and told, in order, and ``replay`` restores it:
 - ``tpe`` and ``gp`` keep nothing but attributes of each trial. Those go into
   ``Proposal.sampler_state`` and come back with the trial, so that no model is fitted on replay.
 - ``nsga2`` and ``qmc`` keep generations and a position in the study. They are cheap, so a replayed
-  trial takes the same steps again, with its answers fixed.
+  trial takes the same steps again, with its answers fixed; answers that the candidate does not use
+  go into ``Proposal.sampler_state``.
 
 What is told. A trial that breaks a limit without having objective values gets, for each objective,
 the worst value told so far (0 before there is one): by constrained domination it ranks below all
@@ -85,9 +86,11 @@ class OptunaSampler:
         with _quiet():
             draw, architecture = self._new_trial()
         number = len(self._trials) - 1
-        state = self._attributes() if self.sampler in FITS_A_MODEL else {}
         proposal = Proposal(
-            number=number, answers=draw.answers, proposer=self.name, sampler_state=state
+            number=number,
+            answers=draw.answers,
+            proposer=self.name,
+            sampler_state=self._state(self._trials[number], draw),
         )
         return proposal, architecture
 
@@ -108,7 +111,8 @@ class OptunaSampler:
             if self.sampler in FITS_A_MODEL:
                 self._add_trial(draw, proposal)
             else:
-                self._study.enqueue_trial(dict(draw.answers))
+                unused = proposal.sampler_state.get("unused", {})
+                self._study.enqueue_trial({**unused, **draw.answers})
                 self._new_trial()
 
     def _new_trial(self) -> tuple[RecordingDraw, Architecture]:
@@ -131,14 +135,17 @@ class OptunaSampler:
                 state=TrialState.RUNNING,
                 params=dict(draw.answers),
                 distributions={name: _distribution(axis) for name, axis in draw.axes.items()},
-                system_attrs=dict(proposal.sampler_state),
+                system_attrs=dict(proposal.sampler_state.get("attributes", {})),
             )
         )
         added = self._study.get_trials(deepcopy=False)[-1]
         self._trials[added.number] = optuna.Trial(self._study, added._trial_id)
 
-    def _attributes(self) -> dict[str, Any]:
-        return dict(self._study.get_trials(deepcopy=False)[-1].system_attrs)
+    def _state(self, trial: optuna.Trial, draw: RecordingDraw) -> dict[str, Any]:
+        if self.sampler in FITS_A_MODEL:
+            return {"attributes": dict(self._study.get_trials(deepcopy=False)[-1].system_attrs)}
+        unused = {name: a for name, a in trial.params.items() if name not in draw.answers}
+        return {"unused": unused} if unused else {}
 
     def _fresh(self, number: int) -> BaseSampler:
         seed = _seed_of(self.seed, number)

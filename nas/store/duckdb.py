@@ -25,17 +25,8 @@ from nas.store.sql import Cursor
 
 VERSION = 1
 """Of the schema. A database with a higher one is refused."""
-TABLES = (
-    "study",
-    "architecture",
-    "environment",
-    "log",
-    "trial",
-    "measurement",
-    "curve",
-    "event",
-    "meta",
-)
+OF_A_STUDY = ("log", "trial", "measurement", "curve", "event")
+TABLES = ("meta", "study", "architecture", "environment", *OF_A_STUDY)
 CONFIG: dict[str, Any] = {
     "threads": 1,  # queries are small, and latency is being measured beside them
     "autoinstall_known_extensions": False,  # never fetch anything
@@ -98,7 +89,7 @@ class DuckDBStore:
         with self._writing(name) as cursor:
             sql.delete_unshared(cursor, "architecture", ("log", "trial"), name)
             sql.delete_unshared(cursor, "environment", ("trial",), name)
-            for table in ("log", "trial", "measurement", "curve", "event"):
+            for table in OF_A_STUDY:
                 cursor.execute(f"DELETE FROM {table} WHERE study = ?", [name])
             cursor.execute("DELETE FROM study WHERE name = ?", [name])
 
@@ -260,7 +251,7 @@ class DuckDBStore:
             yield
         except duckdb.ConnectionException as error:
             raise StoreError(f"the database {self.path} was closed") from error
-        except (duckdb.OperationalError, duckdb.InternalError) as error:
+        except (duckdb.OperationalError, duckdb.InternalError, duckdb.FatalException) as error:
             raise StoreError(
                 f"the database {self.path} could not be read or written, and nothing was changed: "
                 f"{opening.first_line(str(error))}"
@@ -322,7 +313,7 @@ def _check_schema(root: Cursor, path: Path) -> None:
             f"{path} is a DuckDB file, but not one of this service (tables: "
             f"{', '.join(tables) or 'none'}); give another file, or a new name to start a database"
         )
-    version = max(sql.column(root, "SELECT version FROM meta"))
+    version = max(sql.column(root, "SELECT version FROM meta"), default=0)
     if version > VERSION:
         raise StoreError(
             f"{path} was made by a newer version of this service (schema {version}; this one knows "

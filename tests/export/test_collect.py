@@ -63,8 +63,10 @@ def test_definitions_keep_their_text_and_comments(parts: Parts) -> None:
         '''
     )
     text = text_of(take("one:scale"))
-    assert text.strip() == dedent(
-        '''
+    assert (
+        text.strip()
+        == dedent(
+            '''
         import math
 
         import torch
@@ -83,7 +85,8 @@ def test_definitions_keep_their_text_and_comments(parts: Parts) -> None:
         def scale(x):
             return x *   math.pi * WIDTH  # as it stands
         '''
-    ).strip()
+        ).strip()
+    )
     check_source(text + "\nscale(1)\n")
 
 

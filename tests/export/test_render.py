@@ -42,9 +42,12 @@ PLANS = st.recursive(LITERALS, calls, max_leaves=25)
 
 def built(text: str) -> Any:
     """What the text builds, with constructors that write down what they are given."""
-    names = ("A", "B", "C", "Attention", "Norm", "GatedLinearUnit")
-    made = {n: (lambda n: lambda **arguments: (n, arguments))(n) for n in names}
-    return eval(text, made)
+
+    def constructor(name: str) -> Any:
+        return lambda **arguments: (name, arguments)
+
+    names = ("A", "Attention", "Norm", "GatedLinearUnit")
+    return eval(text, {name: constructor(name) for name in names})
 
 
 def described(node: Node) -> Any:

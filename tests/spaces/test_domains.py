@@ -35,7 +35,6 @@ def test_members(given: object, members: list[int]) -> None:
         {"range": [6, 2]},
         {"range": [2, 2]},
         {"range": [2, 6], "step": 0},
-        {"range": [0, 6]},
         {"range": [2, 6], "log": True, "step": 2},
         {"times": 2},
         {"divide": "dim"},

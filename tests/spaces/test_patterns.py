@@ -4,10 +4,10 @@ bottom first."""
 from typing import Any
 
 import pytest
-from tests.spaces.samples import attention, space
 
 from nas.search_spaces.patterns import placed_layers, positions
 from nas.search_spaces.space import SearchSpace
+from tests.spaces.samples import attention, space
 
 IDENTITY = {"kind": "identity"}
 

@@ -69,9 +69,9 @@ def test_balance_loss_is_the_weight_when_even_and_more_when_not() -> None:
         layer.router.weight.zero_()
         layer.router.weight[:, :4] = 20.0 * torch.eye(4)
     layer(x)
-    assert float(layer.balance_loss) == pytest.approx(0.5, rel=1e-3)
+    assert layer.balance_loss.item() == pytest.approx(0.5, rel=1e-3)
     layer(x[:, :1])  # one kind only
-    assert float(layer.balance_loss) == pytest.approx(0.5 * 4, rel=1e-3)
+    assert layer.balance_loss.item() == pytest.approx(0.5 * 4, rel=1e-3)
 
 
 def test_every_chosen_expert_and_the_router_get_a_gradient() -> None:

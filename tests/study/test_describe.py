@@ -66,6 +66,7 @@ def test_folding_loses_nothing() -> None:
         ("AAAA", (Run(4, (0,)),)),
         ("ABAB", (Run(2, (Run(1, (0,)), Run(1, (1,)))),)),
         ("AAABAAAB", (Run(2, (Run(3, (0,)), Run(1, (3,)))),)),
+        ("ABCD", tuple(Run(1, (index,)) for index in range(4))),
         ("AAB", (Run(2, (0,)), Run(1, (2,)))),
     ],
 )

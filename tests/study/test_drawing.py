@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import pytest
 
 from nas.describe import one_line
-from nas.drawing import draw_svg, rows, wiring
+from nas.drawing.draw import draw_svg, rows, wiring
 from nas.search_spaces.architecture import Architecture
 from nas.search_spaces.catalogue import SLOTS
 from nas.search_spaces.ops import output
 from nas.search_spaces.space import SearchSpace
 from nas.search_spaces.spaces import preset, preset_names
-from nas.svg import fit, text_width, wrap
+from nas.drawing.sheet import Label, Sheet
+from nas.drawing.svg import fit, text_width, wrap
 
 ATTENTION = {"kind": "attention", "heads": 4, "groups": 2, "head_dim": 16}
 IDENTITY = {"kind": "identity"}
@@ -148,6 +149,20 @@ def test_nothing_overflows_or_overlaps(case: str) -> None:
             solid.append(outline)
         solid += [of_circle(node) for node in root.iter(f"{SVG}circle")]
         assert not any(a.meets(b) for a, b in itertools.combinations(solid, 2))
+
+
+@pytest.mark.parametrize("width", [80.0, 170.0, 290.0, 420.0])
+def test_a_box_holds_whatever_it_is_told(width: float) -> None:
+    sheet = Sheet()
+    long = ["a_very_long_name_of_a_field 123456789"] * 12
+    label = Label("ffn", "a_very_long_kind_of_a_part" * 4, long, long, (1.0, 0.5))
+    box = sheet.box(300.0, 0.0, width, label)
+    group = ET.fromstring(sheet.boxes[0])
+    outline, *bars = (of_rect(node) for node in group.iter("rect"))
+    assert outline == Rect(box.left, box.top, box.left + width, 0.0)
+    words = [of_text(node) for node in group.iter("text")]
+    assert all(outline.holds(inner) for inner in (*words, *bars))
+    assert not any(a.meets(b) for a, b in itertools.product(words, bars))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -302,6 +302,21 @@ def test_peak_agrees_with_a_real_forward_pass(
     assert peak <= watch.peak_held <= peak + statistics + 3 * 2 * 64 * 64 * 4
 
 
+@pytest.mark.parametrize(
+    ("slot", "part"), [case for case in CATALOGUE if case.values[0] in ("mixers", "ffns")]
+)
+def test_peak_is_near_what_every_part_needs(slot: str, part: dict[str, Any]) -> None:
+    architecture = holding(slot, part)
+    torch.manual_seed(0)
+    model = execute(architecture.plan()).eval()
+    tokens = torch.randint(0, 32, (2, 256))
+    with torch.no_grad(), Watch(model, tokens) as watch:
+        model(tokens)
+    peak = peak_activation_bytes(architecture, batch=2, tokens=256, value_bytes=4)
+    assert 0.7 * peak <= watch.peak_needed() <= 1.5 * peak
+    assert watch.peak_needed() <= watch.peak_held <= 3 * peak
+
+
 # The longest chain, the summary ------------------------------------------------------------------
 
 
@@ -378,7 +393,11 @@ def test_distance_is_zero_only_to_itself() -> None:
 
 
 def test_no_detour_is_shorter() -> None:
-    close = [stack(depth=depth, ffn={**SWIGLU, "hidden": h}) for depth in (1, 2, 3) for h in (8, 9)]
+    close = [
+        stack(depth=depth, ffn={**SWIGLU, "hidden": h})
+        for depth in (1, 2, 3)
+        for h in (8, 9, 16, 32)
+    ]
     close += [stack(mixer={**ATTENTION, "window": window}) for window in (None, 1, 2, 999)]
     near = [[distance(a, b) for b in close] for a in close]
     for distances in (table(), near):
@@ -391,6 +410,13 @@ def test_every_difference_in_a_part_shows(slot: str) -> None:
     architectures = [holding(slot, part) for part in instances(slot)]
     for a, b in itertools.combinations(architectures, 2):
         assert (distance(a, b) > 0) == (a.id != b.id)
+
+
+def test_the_smallest_difference_of_a_number_shows() -> None:
+    bases = (10_000.0, 10_000.000000000002, 1e9)
+    positions = [{"kind": "rotary", "base": base} for base in bases]
+    a, b, c = (stack(mixer={**ATTENTION, "position": position}) for position in positions)
+    assert 0 < distance(a, b) < distance(a, c)
 
 
 def test_every_field_of_an_architecture_and_a_layer_counts() -> None:

@@ -12,8 +12,20 @@ from nas.describe import Run, amount, details, fold, full, one_line
 from nas.search_spaces.architecture import Architecture, Layer
 from nas.search_spaces.base import Part
 from nas.search_spaces.ops import INPUT, Op, Ops, merge_costs
-from nas.sheet import CENTRE, DARK, LIGHT, MARGIN, SMALL, STRIP, TITLE, WIDTH, Box, Label, Sheet
-from nas.svg import element, plain_text, rect, style_sheet, text, wrap
+from nas.drawing.sheet import (
+    CENTRE,
+    DARK,
+    LIGHT,
+    MARGIN,
+    SMALL,
+    STRIP,
+    TITLE,
+    WIDTH,
+    Box,
+    Label,
+    Sheet,
+)
+from nas.drawing.svg import element, plain_text, rect, style_sheet, text, wrap
 
 ALONE, BESIDE = 420.0, 600.0
 """Width of a box alone in its row, and of all boxes of a row together."""

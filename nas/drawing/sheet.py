@@ -6,7 +6,7 @@ Sizes are in SVG user units (pixels at a zoom of 1); y runs downwards, so that `
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from nas.svg import Point, element, fit, line, rect, text, text_width, tip, wrap
+from nas.drawing.svg import Point, element, fit, line, rect, text, text_width, tip, wrap
 
 WIDTH = 720.0
 CENTRE = 372.0

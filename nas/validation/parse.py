@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from nas.errors import BadInput, Problem
-from nas.schemas import Schema, Shape, Spot
+from nas.validation.schemas import Schema, Shape, Spot
 
 M = TypeVar("M", bound=BaseModel)
 Error: TypeAlias = Mapping[str, Any]
@@ -84,8 +84,10 @@ def problems_of(errors: Iterable[Error], data: Any) -> tuple[Problem, ...]:
 
 
 def did_you_mean(given: Any, options: Iterable[str]) -> str:
-    """`` ; did you mean 'x'?`` where an option is close to what was given, else nothing."""
-    near = difflib.get_close_matches(str(given), list(options), 1, 0.6)
+    """``; did you mean 'x'?`` where an option is close to the text that was given, else nothing."""
+    if not isinstance(given, str):
+        return ""
+    near = difflib.get_close_matches(given, list(options), 1, 0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
@@ -238,8 +240,9 @@ class _Mistake:
         if isinstance(self.given, str) and self.given in self.shape.kinds(self.spot.schema):
             return f"; write {json.dumps({'kind': self.given})}"
         if isinstance(self.given, list | tuple) and "choice" in forms and len(self.given) > 1:
-            question = {"choice": list(self.given)}
-            return f"; to search over these values write {json.dumps(question, default=str)}"
+            listed = json.dumps(list(self.given), default=str)
+            listed = listed if len(listed) <= _LONGEST_GIVEN else "[...]"
+            return f'; to search over these write {{"choice": {listed}}}'
         if isinstance(self.given, Mapping):
             return next((h for key in self.given if (h := did_you_mean(key, forms))), "")
         return ""

@@ -1,0 +1,656 @@
+"""A causal language model found by architecture search: architecture 62312fb53948.
+
+Study golden, trial 3. This file needs Python 3.11 and PyTorch, nothing else.
+
+Size
+    parameters  2,566,120
+    layers      12
+    width       128
+    vocabulary  256
+
+Measured
+    text.loss              2.25 nats
+    decode.latency_ms@256  0.5 ms (0.45 to 0.625, 10th to 90th percentile of 50)
+
+Target
+    device    cpu
+    contexts  256
+    batch     1
+    dtype     float32
+
+Environment
+    torch   2.13.0
+    device  cpu
+    dtype   float32
+    impl    chunked
+
+Papers
+    Using the Output Embedding to Improve Language Models
+        https://arxiv.org/abs/1608.05859
+    Gated Delta Networks: Improving Mamba2 with Delta Rule
+        https://arxiv.org/abs/2412.06464
+    Parallelizing Linear Transformers with the Delta Rule over Sequence Length
+        https://arxiv.org/abs/2406.06484
+    GLU Variants Improve Transformer
+        https://arxiv.org/abs/2002.05202
+    Attention Is All You Need
+        https://arxiv.org/abs/1706.03762
+    On Layer Normalization in the Transformer Architecture
+        https://arxiv.org/abs/2002.04745
+    Root Mean Square Layer Normalization
+        https://arxiv.org/abs/1910.07467
+    GQA: Training Generalized Multi-Query Transformer Models from Multi-Head Checkpoints
+        https://arxiv.org/abs/2305.13245
+    Sparse Query Attention (SQA): A Computationally Efficient Attention Mechanism with Query Heads
+    Reduction
+        https://arxiv.org/abs/2510.01817
+    Longformer: The Long-Document Transformer
+        https://arxiv.org/abs/2004.05150
+    RoFormer: Enhanced Transformer with Rotary Position Embedding
+        https://arxiv.org/abs/2104.09864
+
+Use
+    python model.py                      # prints the size, a forward pass and a few decoded tokens
+    torch.manual_seed(0)
+    model = build()                      # with the weights that training began with
+    weights = load_safetensors(Path('weights.safetensors'))
+    model.load_state_dict(weights)       # the trained weights
+    loss = model.loss(tokens, targets)   # tokens and targets [B, T]; in nats
+    tokens = model.generate(tokens, 32)  # greedy decoding with carried state
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+SEED = 0
+
+
+# Token embedding.
+
+
+class TokenEmbedding(nn.Module):
+    """One learned vector for each token: [B, T] -> [B, T, D]."""
+
+    def __init__(self, *, vocab: int, dim: int) -> None:
+        super().__init__()
+        self.token = nn.Embedding(vocab, dim)
+        nn.init.normal_(self.token.weight, std=dim**-0.5)  # unit logits when the head is tied
+
+    def forward(self, tokens: Tensor, offset: int) -> Tensor:
+        return self.token(tokens)
+
+
+# Root-mean-square normalisation (arXiv 1910.07467).
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) * weight, over the last axis."""
+
+    def __init__(self, *, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight, eps=1e-6)
+
+
+# The gated delta rule in chunks of time, by the WY form of a product of rank-one corrections.
+#
+# Shapes: B batch, H heads, T time, K key width, V value width, N chunks, C chunk length.
+
+DELTA_CHUNK = 32
+
+
+def gated_delta_rule(
+    q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, beta: Tensor, state: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """``S_t = exp(g_t) (I - beta_t k_t k_t^T) S_{t-1} + beta_t k_t v_t^T``; ``o_t = S_t^T q_t``.
+
+    q, k [B, H, T, K], k of length 1 at most; v [B, H, T, V]; log_decay g, at most 0, and beta, in
+    [0, 2], broadcastable to [B, H, T]; state [B, H, K, V] or None for zeros. Returns o [B, H, T, V]
+    in v's dtype and the last state.
+    """
+    dtype = torch.promote_types(v.dtype, torch.float32)
+    if state is None:
+        state = v.new_zeros(*q.shape[:2], q.shape[-1], v.shape[-1])
+    q, k, values, state = q.to(dtype), k.to(dtype), v.to(dtype), state.to(dtype)
+    log_decay, beta = log_decay.to(dtype).unsqueeze(-1), beta.to(dtype).unsqueeze(-1)
+    run = _delta_step if q.shape[2] == 1 else _delta_chunks
+    o, state = run(q, k, values, log_decay, beta, state)
+    return o.to(v.dtype), state
+
+
+def _delta_step(
+    q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, beta: Tensor, state: Tensor
+) -> tuple[Tensor, Tensor]:
+    state = log_decay.exp() * state
+    state = torch.addcmul(state, k.mT, beta * (v - k @ state))
+    return q @ state, state
+
+
+def _delta_chunks(
+    q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, beta: Tensor, state: Tensor
+) -> tuple[Tensor, Tensor]:
+    time = q.shape[2]
+    length = min(time, DELTA_CHUNK)
+    log_decay, beta = log_decay.expand(-1, -1, time, -1), beta.expand(-1, -1, time, -1)
+    q, k, v, log_decay, beta = (_delta_split(x, length) for x in (q, k, v, log_decay, beta))
+    total = log_decay.cumsum(3)  # [B, H, N, C, 1]
+    last = total[:, :, :, -1:]
+    between = _delta_pairwise(total)
+
+    # Inside a chunk S_t = exp(total_t) S + sum_{s<=t} exp(total_t - total_s) k_s u_s^T, where the
+    # corrections u solve (I + lower) u = beta (v - exp(total) k S); both sides of the minus sign
+    # are solved for all chunks at once, and S comes in when the loop reaches its chunk.
+    inverse = _delta_inverse(beta * (k @ k.mT) * between)
+    from_v, from_k = inverse @ (beta * v), inverse @ (beta * total.exp() * k)
+    scores = (q @ k.mT) * between  # [B, H, N, C, C]
+    q, k = q * total.exp(), (k * (last - total).exp()).mT
+    corrections, before = [], []
+    chunks = (x.unbind(2) for x in (from_v, from_k, k, last.exp()))
+    for value, key, write, fade in zip(*chunks, strict=True):
+        correction = value - key @ state  # [B, H, C, V]
+        corrections.append(correction)
+        before.append(state)
+        state = fade * state + write @ correction
+    o = scores @ torch.stack(corrections, dim=2) + q @ torch.stack(before, dim=2)
+    return o.flatten(2, 3)[:, :, :time], state
+
+
+def _delta_inverse(lower: Tensor) -> Tensor:
+    """Inverse of I + lower, of which only the part below the diagonal is read."""
+    eye = torch.eye(lower.shape[-1], dtype=lower.dtype, device=lower.device).expand_as(lower)
+    inverse: Tensor = torch.linalg.solve_triangular(lower, eye, upper=False, unitriangular=True)
+    return inverse
+
+
+def _delta_split(x: Tensor, length: int) -> Tensor:
+    """[B, H, T, D] to [B, H, N, C, D]; zeros at the end change neither outputs nor state."""
+    extra = -x.shape[2] % length
+    if extra:
+        x = pad(x, (0, 0, 0, extra))
+    return x.contiguous().view(*x.shape[:2], -1, length, x.shape[3])
+
+
+def _delta_pairwise(total: Tensor) -> Tensor:
+    """exp of the decay between two times of a chunk: [B, H, N, C, 1] to [B, H, N, C, C]."""
+    length = total.shape[3]
+    future = torch.ones(length, length, dtype=torch.bool, device=total.device).triu(1)
+    return (total - total.mT).masked_fill_(future, -torch.inf).exp_()
+
+
+# Softmax attention with grouped keys and values (arXiv 1706.03762, 2305.13245).
+#
+# B batch, T time, S keys held, H query heads, G key and value heads, K head width
+
+
+class KeyValueCache:
+    """Keys and values of the tokens seen so far; grows by doubling, so a step copies little.
+
+    With a window, only the last `window` tokens are kept.
+    """
+
+    def __init__(self, window: int | None = None) -> None:
+        self.window = window
+        self.length = 0  # tokens seen
+        self.first = 0  # where the kept tokens start in the buffers
+        self.kept = 0
+        self.keys: Tensor | None = None  # [B, G, capacity, K]
+        self.values: Tensor | None = None
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Takes [B, G, T, K], returns all that the new tokens may see: [B, G, S, K]."""
+        new = keys.shape[2]
+        self._make_room(keys, values, new)
+        assert self.keys is not None
+        assert self.values is not None
+        end = self.first + self.kept + new
+        self.keys[:, :, end - new : end] = keys
+        self.values[:, :, end - new : end] = values
+        seen = slice(self.first, end)
+        self.length, self.kept = self.length + new, self.kept + new
+        if self.window is not None and self.kept > self.window:
+            # the first new token sees `window - 1` of those before it, the others fewer
+            seen = slice(max(self.first, end - new - self.window + 1), end)
+            self.first, self.kept = end - self.window, self.window
+        return self.keys[:, :, seen], self.values[:, :, seen]
+
+    def values_held(self) -> int:
+        """Numbers that have to be kept for one sequence."""
+        if self.keys is None or self.values is None:
+            return 0
+        return self.kept * (self.keys[0, :, 0].numel() + self.values[0, :, 0].numel())
+
+    def _make_room(self, keys: Tensor, values: Tensor, new: int) -> None:
+        need = self.kept + new
+        if self.keys is not None and self.first + need <= self.keys.shape[2]:
+            return
+        self.keys = self._moved(self.keys, keys, 2 * need)
+        self.values = self._moved(self.values, values, 2 * need)
+        self.first = 0
+
+    def _moved(self, old: Tensor | None, like: Tensor, capacity: int) -> Tensor:
+        buffer = like.new_empty(like.shape[0], like.shape[1], capacity, like.shape[3])
+        if old is not None:
+            buffer[:, :, : self.kept] = old[:, :, self.first : self.first + self.kept]
+        return buffer
+
+
+class Attention(nn.Module):
+    """Causal softmax attention. groups = heads is MHA, groups = 1 is MQA, between them GQA."""
+
+    def __init__(
+        self,
+        *,
+        dim: int,
+        heads: int,
+        groups: int,
+        head_dim: int,
+        bias: bool,
+        position: nn.Module,
+        scope: "Everything",
+    ) -> None:
+        super().__init__()
+        self.window = scope.window
+        self.head_dim = head_dim
+        self.position = position
+        self.scope = scope
+        self.query = nn.Linear(dim, heads * head_dim, bias=bias)
+        self.key = nn.Linear(dim, groups * head_dim, bias=bias)
+        self.value = nn.Linear(dim, groups * head_dim, bias=bias)
+        self.out = nn.Linear(heads * head_dim, dim, bias=bias)
+
+    def empty_state(self) -> KeyValueCache:
+        """What decoding carries from token to token."""
+        return KeyValueCache(self.window)
+
+    def forward(self, x: Tensor, state: KeyValueCache | None = None) -> Tensor:
+        offset = 0 if state is None else state.length
+        q = self.position(split_heads(self.query(x), self.head_dim), offset)  # [B, H, T, K]
+        k = self.position(split_heads(self.key(x), self.head_dim), offset)  # [B, G, T, K]
+        v = split_heads(self.value(x), self.head_dim)
+        if state is not None:
+            k, v = state.append(k, v)  # [B, G, S, K]
+        return self.out(self.scope(q, k, v).transpose(1, 2).flatten(2))
+
+
+def split_heads(x: Tensor, head_dim: int) -> Tensor:
+    """[B, T, H * K] -> [B, H, T, K]"""
+    return x.unflatten(-1, (-1, head_dim)).transpose(1, 2)
+
+
+class Everything(nn.Module):
+    """A token sees all tokens before it: the last T of S tokens attend to all S.
+
+    q [B, H, T, K], k and v [B, G, S, K] -> [B, H, T, K]
+    """
+
+    window = None
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        new, seen = q.shape[2], k.shape[2]
+        grouped = q.shape[1] != k.shape[1]
+        if new == seen:
+            return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
+        mask = None  # a single new token sees everything
+        if new > 1:
+            mask = torch.ones(new, seen, dtype=torch.bool, device=q.device).tril(seen - new)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped)
+
+
+# Gated DeltaNet (arXiv 2412.06464) and DeltaNet (arXiv 2406.06484).
+#
+# B batch, T time, D width, H heads, K key width, V value width, C channels of q, k and v together
+
+SLOWEST_STEP = 0.001
+FASTEST_STEP = 0.1  # between these the steps of the decay start, as in Mamba-2 (arXiv 2405.21060)
+
+
+class DeltaState:
+    """The matrix of the recurrence and the latest inputs of the convolution."""
+
+    def __init__(self) -> None:
+        self.matrix: Tensor | None = None  # [B, H, K, V]
+        self.latest: Tensor | None = None  # [B, conv - 1, C]
+
+    def values_held(self) -> int:
+        """Numbers that have to be kept for one sequence."""
+        return sum(x[0].numel() for x in (self.matrix, self.latest) if x is not None)
+
+
+class GatedDelta(nn.Module):
+    """A matrix that maps keys to values; each token moves what it holds at k towards v.
+
+    [B, T, D] -> [B, T, D]
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int,
+        heads: int,
+        key_dim: int,
+        value_dim: int,
+        conv: int,
+        decay: nn.Module,
+        output_gate: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.key_dim = key_dim
+        self.value_dim = value_dim
+        self.widths = (heads * key_dim, heads * key_dim, heads * value_dim)
+        channels = sum(self.widths)
+        self.qkv = nn.Linear(dim, channels, bias=False)
+        self.conv = nn.Conv1d(channels, channels, conv, groups=channels, bias=False)
+        self.beta = nn.Linear(dim, heads, bias=False)
+        self.decay = decay
+        self.norm = RMSNorm(dim=value_dim)  # the same weights for each head
+        self.output_gate = output_gate
+        self.out = nn.Linear(heads * value_dim, dim, bias=False)
+
+    def empty_state(self) -> DeltaState:
+        """What decoding carries from token to token."""
+        return DeltaState()
+
+    def forward(self, x: Tensor, state: DeltaState | None = None) -> Tensor:
+        qkv = self.convolve(self.qkv(x), state)  # [B, T, C]
+        q, k, v = qkv.split(self.widths, dim=-1)
+        # unit keys keep the correction a contraction
+        q = F.normalize(split_heads(q, self.key_dim), dim=-1) * self.key_dim**-0.5  # [B, H, T, K]
+        k = F.normalize(split_heads(k, self.key_dim), dim=-1)
+        v = split_heads(v, self.value_dim)  # [B, H, T, V]
+        beta = self.beta(x).sigmoid().mT  # [B, H, T]
+        before = None if state is None else state.matrix
+        o, after = gated_delta_rule(q, k, v, self.decay(x), beta, before)
+        if state is not None:
+            state.matrix = after
+        o = self.norm(o).transpose(1, 2).flatten(2)  # [B, T, H * V]
+        return self.out(self.output_gate(o, x))
+
+    def convolve(self, x: Tensor, state: DeltaState | None) -> Tensor:
+        """Each channel over its own latest values, then SiLU: [B, T, C] -> [B, T, C]"""
+        past = self.conv.kernel_size[0] - 1
+        if state is None or state.latest is None:
+            x = F.pad(x, (0, 0, past, 0))
+        else:
+            x = torch.cat((state.latest, x), dim=1)
+        if state is not None:
+            state.latest = x[:, -past:].clone()  # a slice would keep all of x alive
+        return F.silu(self.conv(x.mT)).mT
+
+
+class LearnedDecay(nn.Module):
+    """Logarithm of the factor by which the state fades, -exp(a_log) softplus(rate(x) + bias).
+
+    [B, T, D] -> [B, H, T]
+    """
+
+    def __init__(self, *, dim: int, heads: int) -> None:
+        super().__init__()
+        self.rate = nn.Linear(dim, heads, bias=False)
+        self.a_log = nn.Parameter(torch.empty(heads).uniform_(1.0, 16.0).log())
+        step = torch.empty(heads).uniform_(math.log(SLOWEST_STEP), math.log(FASTEST_STEP)).exp()
+        self.step_bias = nn.Parameter(step + torch.log(-torch.expm1(-step)))  # inverse softplus
+
+    def forward(self, x: Tensor) -> Tensor:
+        # in float32 at least: a factor near one decides how long the memory is
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        step = F.softplus(self.rate(x).to(dtype) + self.step_bias.to(dtype))  # [B, T, H]
+        return -(self.a_log.to(dtype).exp() * step).mT
+
+
+class SwishGate(nn.Module):
+    """y * silu(gate(x)), for y [B, T, W] and x [B, T, D]."""
+
+    def __init__(self, *, dim: int, width: int) -> None:
+        super().__init__()
+        self.gate = nn.Linear(dim, width, bias=False)
+
+    def forward(self, y: Tensor, x: Tensor) -> Tensor:
+        return y * F.silu(self.gate(x))
+
+
+# Pre-norm residual (arXiv 2002.04745).
+
+
+class PreNorm(nn.Module):
+    """x + inner(norm(x))"""
+
+    def __init__(self, *, norm: nn.Module, inner: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+        self.inner = inner
+
+    def forward(self, x: Tensor, state: Any = None) -> Tensor:
+        return x + self.inner(self.norm(x), state)
+
+
+# Gated FFN with SiLU (arXiv 2002.05202).
+
+
+class SwiGLU(nn.Module):
+    """down(silu(gate(x)) * up(x))"""
+
+    def __init__(self, *, dim: int, hidden: int, bias: bool) -> None:
+        super().__init__()
+        self.gate = nn.Linear(dim, hidden, bias=bias)
+        self.up = nn.Linear(dim, hidden, bias=bias)
+        self.down = nn.Linear(hidden, dim, bias=bias)
+
+    def forward(self, x: Tensor, state: Any = None) -> Tensor:
+        return self.down(F.silu(self.gate(x)) * self.up(x))
+
+
+# Mixer, then FFN.
+
+
+class SequentialBlock(nn.Module):
+    """ffn(mixer(x)); each of the two brings its own residual. The state belongs to the mixer."""
+
+    def __init__(self, *, mixer: nn.Module, ffn: nn.Module) -> None:
+        super().__init__()
+        self.mixer = mixer
+        self.ffn = ffn
+
+    def forward(self, x: Tensor, state: Any = None) -> Tensor:
+        return self.ffn(self.mixer(x, state))
+
+
+# Rotary position embedding (arXiv 2104.09864).
+
+
+class Rotary(nn.Module):
+    """Turns channel pairs (i, i + K/2) of x [B, H, T, K] by position x base^(-2i/K)."""
+
+    def __init__(self, *, base: float) -> None:
+        super().__init__()
+        self.base = base
+
+    def forward(self, x: Tensor, offset: int) -> Tensor:
+        """`offset` is the position of the first token of x."""
+        half = x.shape[-1] // 2
+        channel = torch.arange(half, device=x.device, dtype=torch.float32)
+        position = torch.arange(offset, offset + x.shape[-2], device=x.device, dtype=torch.float32)
+        angle = torch.outer(position, self.base ** (-channel / half))  # [T, K/2]
+        cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+        left, right = x.chunk(2, dim=-1)
+        return torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1)
+
+
+# The language model around any stack of blocks.
+#
+# B batch, T time, D width, V vocabulary
+
+
+class LanguageModel(nn.Module):
+    """Tokens [B, T] to logits [B, T, V]."""
+
+    def __init__(
+        self,
+        *,
+        embedding: nn.Module,
+        blocks: tuple[nn.Module, ...],
+        norm: nn.Module,
+        head: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = norm
+        self.head = head
+
+    def forward(self, tokens: Tensor, state: "DecodeState | None" = None) -> Tensor:
+        """With a state from `empty_state`, `tokens` continue what the state has seen."""
+        x = self.embedding(tokens, 0 if state is None else state.length)  # [B, T, D]
+        for index, block in enumerate(self.blocks):
+            x = block(x, None if state is None else state.layers[index])
+        if state is not None:
+            state.length += tokens.shape[1]
+        return self.head(self.norm(x), self.embedding)
+
+    def loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy in nats (targets of -100 do not count) plus the auxiliary losses."""
+        logits = self(tokens)
+        cross_entropy = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+        return cross_entropy + self.auxiliary_loss()
+
+    def auxiliary_loss(self) -> Tensor:
+        """Sum of what the routers of the last forward pass ask for; zero without routers."""
+        total = next(self.parameters()).new_zeros(())
+        for module in self.modules():
+            if hasattr(module, "balance_loss"):
+                total = total + torch.as_tensor(module.balance_loss)
+        return total
+
+    def empty_state(self) -> "DecodeState":
+        """The state before the first token."""
+        return DecodeState([mixer_of(block).empty_state() for block in self.blocks])
+
+    @torch.no_grad()
+    def generate(self, tokens: Tensor, count: int) -> Tensor:
+        """Appends the `count` most likely tokens, one by one: [B, T] -> [B, T + count]."""
+        state, new = self.empty_state(), tokens
+        for _ in range(count):
+            new = self(new, state)[:, -1:].argmax(dim=-1)
+            tokens = torch.cat((tokens, new), dim=1)
+        return tokens
+
+
+class DecodeState:
+    """What each layer carries from token to token, and how many tokens were seen."""
+
+    def __init__(self, layers: list[Any]) -> None:
+        self.layers = layers
+        self.length = 0
+
+
+def mixer_of(block: nn.Module) -> Any:
+    """The part of a block that carries state."""
+    return next(module for module in block.modules() if hasattr(module, "empty_state"))
+
+
+class TiedHead(nn.Module):
+    """Logits with the embedding's own matrix."""
+
+    def forward(self, x: Tensor, embedding: Any) -> Tensor:
+        return F.linear(x, embedding.token.weight)
+
+
+# Loading weights, and trying the model out.
+
+
+def load_safetensors(path: Path) -> dict[str, Tensor]:
+    """Tensors by name, from a file in the safetensors format."""
+    kinds = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16}
+    kinds |= {"BF16": torch.bfloat16, "I64": torch.int64, "BOOL": torch.bool}
+    data = bytearray(path.read_bytes())
+    start = 8 + int.from_bytes(data[:8], "little")
+    entries = json.loads(data[8:start])
+    entries.pop("__metadata__", None)
+    tensors = {}
+    for name, entry in entries.items():
+        first, last = entry["data_offsets"]
+        kind = kinds[entry["dtype"]]
+        count = (last - first) // kind.itemsize
+        flat = torch.frombuffer(data, dtype=kind, count=count, offset=start + first)
+        tensors[name] = flat.reshape(entry["shape"])
+    return tensors
+
+
+def try_out(model: LanguageModel, *, vocab: int, prompt: int, new: int) -> None:
+    """Prints the number of parameters, a forward pass and a few decoded tokens."""
+    model.eval()
+    tokens = torch.randint(vocab, (1, prompt))
+    with torch.no_grad():
+        logits = model(tokens)
+    print(f"parameters: {sum(p.numel() for p in model.parameters()):,}")
+    print(f"forward:    tokens {list(tokens.shape)} -> logits {list(logits.shape)}")
+    print(f"decoded:    {model.generate(tokens, new)[0, prompt:].tolist()}")
+
+
+def build() -> LanguageModel:
+    """The model. After `torch.manual_seed(SEED)`, with the weights that training began with."""
+    return LanguageModel(
+        embedding=TokenEmbedding(vocab=256, dim=128),
+        blocks=tuple(
+            block
+            for _ in range(3)
+            for block in (
+                *(
+                    SequentialBlock(
+                        mixer=PreNorm(
+                            norm=RMSNorm(dim=128),
+                            inner=GatedDelta(
+                                dim=128,
+                                heads=4,
+                                key_dim=32,
+                                value_dim=32,
+                                conv=4,
+                                decay=LearnedDecay(dim=128, heads=4),
+                                output_gate=SwishGate(dim=128, width=128),
+                            ),
+                        ),
+                        ffn=PreNorm(
+                            norm=RMSNorm(dim=128), inner=SwiGLU(dim=128, hidden=352, bias=False)
+                        ),
+                    )
+                    for _ in range(3)
+                ),
+                SequentialBlock(
+                    mixer=PreNorm(
+                        norm=RMSNorm(dim=128),
+                        inner=Attention(
+                            dim=128,
+                            heads=4,
+                            groups=2,
+                            head_dim=32,
+                            bias=False,
+                            position=Rotary(base=10000.0),
+                            scope=Everything(),
+                        ),
+                    ),
+                    ffn=PreNorm(
+                        norm=RMSNorm(dim=128), inner=SwiGLU(dim=128, hidden=352, bias=False)
+                    ),
+                ),
+            )
+        ),
+        norm=RMSNorm(dim=128),
+        head=TiedHead(),
+    )
+
+
+if __name__ == "__main__":
+    torch.manual_seed(SEED)
+    model = build()
+    weights = Path(__file__).with_name("weights.safetensors")
+    if weights.exists():
+        model.load_state_dict(load_safetensors(weights))
+    try_out(model, vocab=256, prompt=16, new=8)
