@@ -35,7 +35,7 @@ def batching(tokens: int, context: int) -> Batching:
 
 
 def peak_rate(dim: int) -> float:
-    """Learning rate of AdamW for a width: falls as the width grows, as in muP (arXiv 2203.03466)."""
+    """Learning rate of AdamW for a width: falls as it grows, as in muP (arXiv 2203.03466)."""
     return REFERENCE_RATE * min(1.0, REFERENCE_DIM / dim)
 
 

@@ -108,8 +108,7 @@ def knee(values: ArrayLike, directions: Sequence[Direction]) -> int:
 
 def _dominating(points: Floats, point: Floats) -> NDArray[np.bool_]:
     """Which of some points dominate one point; costs."""
-    mask: NDArray[np.bool_] = (points <= point).all(axis=1) & (points < point).any(axis=1)
-    return mask
+    return np.asarray((points <= point).all(axis=1) & (points < point).any(axis=1))
 
 
 def _sliced_volume(costs: Floats, bound: Floats) -> float:

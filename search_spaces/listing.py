@@ -10,12 +10,12 @@ from importlib import import_module
 from typing import Any
 
 from nas.errors import NotFound
-from nas.validation.schemas import Shape
 from nas.search_spaces.base import Model, Part
 from nas.search_spaces.catalogue import SLOTS
 from nas.search_spaces.patterns import PATTERNS
 from nas.search_spaces.published import published, published_names
 from nas.search_spaces.spaces import preset_names
+from nas.validation.schemas import Shape
 
 
 class Paper(Model):

@@ -19,18 +19,11 @@ from pydantic import ConfigDict, Field, StringConstraints, create_model
 from nas.errors import Infeasible
 from nas.search_spaces.axes import Draw
 from nas.search_spaces.base import Model, Part, Place
+from nas.search_spaces.catalogue import SLOTS
 from nas.search_spaces.domains import Choice, domain_of, values
-from nas.search_spaces.searchable import (
-    Twin,
-    ask,
-    choose_among,
-    decisive,
-    draw_part,
-    feasible,
-    misfit,
-    searchable,
-    tagged_union,
-)
+from nas.search_spaces.drawing import ask, choose_among, decisive, draw_part, feasible, misfit
+from nas.search_spaces.searchable import part_domain, searchable, tagged_union
+from nas.search_spaces.twin import Twin
 
 RatioText = Annotated[
     str,
@@ -193,9 +186,6 @@ PATTERNS: tuple[type[Pattern], ...] = (Repeat, Ratio, Explicit, Each)
 @cache
 def slot(name: str) -> Any:
     """The type of a slot that takes one part for all layers, a pattern, or a choice of these."""
-    from nas.search_spaces.catalogue import SLOTS
-    from nas.search_spaces.searchable import part_domain
-
     one = part_domain(SLOTS[name])
     many: Any = (tuple[one, ...], Field(min_length=1))  # type: ignore[valid-type]
     title = name.title()

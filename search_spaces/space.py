@@ -23,8 +23,9 @@ from nas.search_spaces.domains import (
     domain_tag,
     values,
 )
+from nas.search_spaces.drawing import ask, decisive, draw_part, feasible, misfit
 from nas.search_spaces.patterns import draw_slot, slot
-from nas.search_spaces.searchable import ask, decisive, draw_part, feasible, misfit, part_domain
+from nas.search_spaces.searchable import part_domain
 
 if TYPE_CHECKING:
     EmbeddingDomain: TypeAlias = Any

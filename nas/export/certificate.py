@@ -55,4 +55,4 @@ class Certificate(Model):
     printed: str
     """What ``python model.py`` prints."""
     seconds: dict[str, float]
-    """How long each part took."""
+    """How long the models of each side took to build and to run, without the start of Python."""

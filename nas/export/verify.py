@@ -26,7 +26,7 @@ from nas.export.write import longest_context
 from nas.search_spaces.architecture import Architecture
 
 TOKENS = 70
-"""Length of the compared sequences: more than two chunks of every op, and neither it nor its half is a
+"""Length of the compared sequences: more than two chunks of every op; neither it nor its half is a
 multiple of one."""
 GROUPS = ("initial weights", "logits", "gradients", "trained logits")
 ROUNDING = 2.0**-53

@@ -3,16 +3,18 @@
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from nas.export.collect import Collected, Section, as_comment, collect, spelling, targets_of
+from nas.export.builder import builder_functions
+from nas.export.collect import Collected, Section, as_comment, collect, targets_of
 from nas.export.header import Header, docstring
 from nas.export.parse import Import
-from nas.export.render import WIDTH, render
-from nas.plan import Call
+from nas.export.render import WIDTH
 from nas.search_spaces.architecture import Architecture
 
-_SNIPPETS = "nas.export.snippets"
-RESERVED = ("SEED", "build", "model", "weights")
-"""Names that the file defines itself."""
+TRY_OUT = "nas.export.trying:try_out"
+LOAD = "nas.export.loading:load_safetensors"
+"""Functions that are copied into the file as parts are."""
+RESERVED = ("SEED", "model", "weights")
+"""Names that the file defines itself, besides those of its functions."""
 PROMPT, NEW = 16, 8
 """Tokens read and decoded by ``python model.py``."""
 
@@ -29,18 +31,19 @@ def write_model(architecture: Architecture, header: Header, *, seed: int, weight
     Raises ExportRefused where the source of a part cannot be copied; see `collect`.
     """
     plan = architecture.plan()
-    targets = [*targets_of(plan), f"{_SNIPPETS}:try_out"]
+    targets = [*targets_of(plan), TRY_OUT]
     own = [Import("torch", None)]
     if weights:
-        targets.append(f"{_SNIPPETS}:load_safetensors")
+        targets.append(LOAD)
         own.append(Import("pathlib", "Path"))
-    source = collect(targets, RESERVED)
+    functions = builder_functions(plan)
+    source = collect(targets, {*RESERVED, *functions})
     parts = [
         f'"""{docstring(architecture, header, seed=seed, weights=weights)}"""',
         write_imports([*source.imports, *own]),
     ]
     text = "\n\n".join(parts) + f"\n\nSEED = {seed}\n" + write_sections(source)
-    return f"{text}\n\n{_build(plan)}\n\n\n{_run(architecture, weights)}"
+    return "\n\n\n".join((text.rstrip("\n"), *functions.values(), _run(architecture, weights)))
 
 
 def write_sections(source: Collected) -> str:
@@ -85,16 +88,6 @@ def _section(section: Section) -> str:
         text += f"{gap}{definition.text}\n"
         gap = "\n\n" if definition.is_block else ""
     return text
-
-
-def _build(plan: Call) -> str:
-    about = "After `torch.manual_seed(SEED)`, with the weights that training began with."
-    lines = (
-        f"def build() -> {spelling(plan.target)}:",
-        f'    """The model. {about}"""',
-        render(plan, indent=4, before="return "),
-    )
-    return "\n".join(lines)
 
 
 def _run(architecture: Architecture, weights: bool) -> str:

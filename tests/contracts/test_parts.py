@@ -16,8 +16,9 @@ from nas.plan import execute
 from nas.search_spaces.axes import ReplayDraw
 from nas.search_spaces.base import Part
 from nas.search_spaces.catalogue import SLOTS, union
+from nas.search_spaces.drawing import draw_part
 from nas.search_spaces.ops import merge_costs
-from nas.search_spaces.searchable import draw_part, searchable
+from nas.search_spaces.searchable import searchable
 from tests.contracts.flops import counted_flops
 from tests.contracts.instances import (
     CONTEXT,

@@ -9,7 +9,7 @@ from typing import Any
 from nas.errors import Unavailable
 from nas.evaluators.base import EvaluationFailed, StageResult
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 8 << 20
 
 
 class Faults:
@@ -43,7 +43,7 @@ class Faults:
     def exhaust(self) -> None:
         held = []
         while True:
-            held.append(os.urandom(CHUNK_BYTES))
+            held.append(bytearray(b"1") * CHUNK_BYTES)
 
     def allocate(self) -> None:
         bytearray(1 << 60)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -40,21 +41,31 @@ def instances() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 INSTANCES = {name: (slot, settings) for name, slot, settings in instances()}
-NAMES = [*INSTANCES, "everything"]
+NAMES = [*INSTANCES, "everything", "layers apart"]
+
+
+def zip_cycled(*lists: list[Any]) -> list[tuple[Any, ...]]:
+    """As `zip`, the shorter lists from their beginning again."""
+    return list(islice(zip(*map(cycle, lists), strict=False), max(map(len, lists))))
 
 
 @pytest.fixture(scope="module")
 def subjects(small: Make, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Subject]:
-    """An exported file for each part, and one that holds all parts at once."""
+    """An exported file for each part, one that holds all parts at once, and one in which equal
+    layers stand apart."""
     folder = tmp_path_factory.mktemp("catalogue")
     mixer = small().layers[0].mixer.model_dump()
-    everything = []
+    changes: dict[str, list[dict[str, Any]]] = {"mixer": [], "ffn": [], "block": []}
     found = {}
     for name, (slot, settings) in INSTANCES.items():
         change, fields = placed(slot, settings, mixer)
         found[name] = small(change, change, **fields)
-        everything.append(change)
-    found["everything"] = small(*everything)
+        for field, part in change.items():
+            changes[field].append(part)
+    layers = [dict(zip(changes, parts, strict=True)) for parts in zip_cycled(*changes.values())]
+    found["everything"] = small(*layers)
+    wide = {"ffn": {"kind": "gelu", "hidden": 128}}
+    found["layers apart"] = small({}, wide, wide, {}, wide)
     written = {}
     for name, architecture in found.items():
         model = folder / name / "model.py"

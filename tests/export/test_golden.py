@@ -1,4 +1,4 @@
-"""Two exported files, kept to be read: a change to what is exported shows up as a change to them.
+"""Exported files, kept to be read: a change to what is exported shows up as a change to them.
 
 ``python tests/export/test_golden.py`` writes them anew.
 """
@@ -16,6 +16,7 @@ GOLDEN = Path(__file__).parent / "golden"
 WAY = "python tests/export/test_golden.py"
 ATTENTION = {"kind": "attention", "heads": 4, "groups": 2, "head_dim": 32}
 DELTA = {"kind": "gated_delta", "heads": 4, "head_dim": 32}
+IDENTITY = {"kind": "identity"}
 HEADER = Header(
     study="golden",
     trial=3,
@@ -51,6 +52,7 @@ def stack(*mixers: dict[str, object]) -> Architecture:
 ARCHITECTURES = {
     "attention": (stack(*[ATTENTION] * 6), False),
     "hybrid": (stack(*[DELTA, DELTA, DELTA, ATTENTION] * 3), True),
+    "irregular": (stack(ATTENTION, *[IDENTITY] * 3, ATTENTION, IDENTITY), False),
 }
 
 

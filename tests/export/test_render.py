@@ -56,7 +56,7 @@ def described(node: Node) -> Any:
     return tuple(described(item) for item in node) if isinstance(node, tuple) else node
 
 
-@settings(deadline=None, max_examples=300, derandomize=True, database=None)
+@settings(deadline=None, max_examples=100, derandomize=True, database=None)
 @given(PLANS, st.integers(0, 60))
 def test_the_text_builds_what_the_plan_describes(plan: Node, indent: int) -> None:
     text = render(call("A", inner=plan), indent=indent)

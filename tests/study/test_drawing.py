@@ -10,13 +10,13 @@ import pytest
 
 from nas.describe import one_line
 from nas.drawing.draw import draw_svg, rows, wiring
+from nas.drawing.sheet import Label, Sheet
+from nas.drawing.svg import fit, text_width, wrap
 from nas.search_spaces.architecture import Architecture
 from nas.search_spaces.catalogue import SLOTS
 from nas.search_spaces.ops import output
 from nas.search_spaces.space import SearchSpace
 from nas.search_spaces.spaces import preset, preset_names
-from nas.drawing.sheet import Label, Sheet
-from nas.drawing.svg import fit, text_width, wrap
 
 ATTENTION = {"kind": "attention", "heads": 4, "groups": 2, "head_dim": 16}
 IDENTITY = {"kind": "identity"}

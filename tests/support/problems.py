@@ -71,3 +71,34 @@ def synthetic_values(architecture: Architecture, objectives: int) -> list[float]
     return [synthetic_loss(architecture), cost.decode_flops / 1000, float(cost.cache_values)][
         :objectives
     ]
+
+
+LAYERWISE = {
+    "vocab": 64,
+    "dim": 32,
+    "depth": 6,
+    "mixer": {
+        "kind": "each",
+        "part": {
+            "choice": [
+                {"kind": "identity"},
+                {"kind": "attention", "heads": {"choice": [2, 4]}, "groups": 2, "head_dim": 8},
+            ]
+        },
+    },
+    "ffn": {"kind": "each", "part": {"kind": "gelu", "hidden": {"choice": [16, 32, 64, 128]}}},
+}
+"""Which layers need attention, and which a wide FFN? 3 million members."""
+
+
+def layerwise_values(architecture: Architecture) -> list[float]:
+    """Loss and thousands of decoding FLOPs. Attention pays off at the bottom of the stack, width at
+    the top, and each the less the more of it there is."""
+    attention = width = 0.0
+    for index, layer in enumerate(architecture.layers):
+        height = index / (architecture.depth - 1)
+        if layer.mixer.kind == "attention":
+            attention += (1 - height) ** 2 * layer.mixer.heads / 4
+        width += height**2 * layer.ffn.hidden / 128
+    loss = 3 - 1.2 * (1 - math.exp(-1.5 * attention)) - 0.8 * (1 - math.exp(-1.5 * width))
+    return [loss, architecture.cost(64).decode_flops / 1000]
