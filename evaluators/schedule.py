@@ -7,12 +7,12 @@ byte-level text at widths 64 to 256 and budgets of 200,000 to 1,000,000 tokens.
 import math
 from dataclasses import dataclass
 
-WANTED_STEPS = 256
+WANTED_STEPS = 400
 MIN_BATCH_TOKENS, MAX_BATCH_TOKENS = 512, 16_384
 WARM_UP_SHARE = 0.05
 FLOOR = 0.1
 """The learning rate ends at this share of its peak."""
-REFERENCE_DIM, REFERENCE_RATE = 64, 5e-3
+REFERENCE_DIM, REFERENCE_RATE = 64, 3e-3
 RATE_RULE = f"{REFERENCE_RATE:g} * min(1, {REFERENCE_DIM} / dim)"
 SCHEDULE_RULE = f"linear warm-up over {WARM_UP_SHARE:.0%} of the steps, cosine to {FLOOR:.0%}"
 
@@ -27,7 +27,7 @@ class Batching:
 
 
 def batching(tokens: int, context: int) -> Batching:
-    """About 256 steps, but no fewer than 512 and no more than 16384 tokens in each; the tokens
+    """About 400 steps, but no fewer than 512 and no more than 16384 tokens in each; the tokens
     trained on are the budget rounded to whole steps, and at least one step."""
     batch_tokens = min(MAX_BATCH_TOKENS, max(MIN_BATCH_TOKENS, tokens // WANTED_STEPS))
     sequences = max(1, batch_tokens // context)

@@ -191,17 +191,18 @@ class Client:
     def _download(self, done: ExportView, out: Path) -> None:
         import hashlib
 
-        from nas.export import check_out
+        from nas.export.folder import replacing
 
-        check_out(out)
-        out.mkdir(parents=True, exist_ok=True)
         folder = Path(done.folder).name
-        for file in done.files:
-            path = f"/studies/{done.study}/exports/{folder}/{file.name}"
-            content = self._request("GET", path).content
-            if hashlib.sha256(content).hexdigest() != file.sha256:
-                raise Unavailable(f"{file.name} arrived damaged from {self.url}; export it again")
-            (out / file.name).write_bytes(content)
+        with replacing(out) as stage:
+            for file in done.files:
+                path = f"/studies/{done.study}/exports/{folder}/{file.name}"
+                content = self._request("GET", path).content
+                if hashlib.sha256(content).hexdigest() != file.sha256:
+                    raise Unavailable(
+                        f"{file.name} arrived damaged from {self.url}; export it again"
+                    )
+                (stage / file.name).write_bytes(content)
 
     def _connected(self) -> "_Connected":
         return _Connected(self.url)

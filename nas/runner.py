@@ -88,6 +88,7 @@ class Runner:
 
     def _run(self, spec: StudySpec) -> None:
         from nas.driver import Driver
+        from nas.keeping import WeightKeeper
         from nas.samplers import make_sampler
 
         run = self._runs[spec.name]
@@ -97,7 +98,15 @@ class Runner:
             )
             evaluator = self.make_evaluator(spec, self.home)
             try:
-                driver = Driver(spec, sampler, evaluator, self.store, stop=run.stop)
+                keeper = WeightKeeper(self.store, spec, self.home)
+                driver = Driver(
+                    spec,
+                    sampler,
+                    evaluator,
+                    self.store,
+                    stop=run.stop,
+                    on_event=keeper.on_event,
+                )
                 state, reason = driver.run()
             finally:
                 evaluator.close()

@@ -9,9 +9,6 @@ the mixer and one of the FFN, so that a new block or residual is drawn as well.
 from collections.abc import Iterable, Sequence
 
 from nas.describe import Run, amount, details, fold, full, one_line
-from nas.search_spaces.architecture import Architecture, Layer
-from nas.search_spaces.base import Part
-from nas.search_spaces.ops import INPUT, Op, Ops, merge_costs
 from nas.drawing.sheet import (
     CENTRE,
     DARK,
@@ -26,6 +23,9 @@ from nas.drawing.sheet import (
     Sheet,
 )
 from nas.drawing.svg import element, plain_text, rect, style_sheet, text, wrap
+from nas.search_spaces.architecture import Architecture, Layer
+from nas.search_spaces.base import Part
+from nas.search_spaces.ops import INPUT, Op, Ops, merge_costs
 
 ALONE, BESIDE = 420.0, 600.0
 """Width of a box alone in its row, and of all boxes of a row together."""

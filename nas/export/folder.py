@@ -53,10 +53,9 @@ def export(
     Raises ExportRefused where the code cannot be written or a check fails, Conflict where `out`
     holds something else, NotFound where `weights` is no file. In each case `out` is left as it was.
     """
-    _check_free(out)
     if weights is not None and not weights.is_file():
         raise NotFound(f"export: there is no file of weights at {weights}")
-    with _staging(out) as stage:
+    with replacing(out) as stage:
         text = write_model(architecture, header, seed=seed, weights=weights is not None)
         (stage / MODEL).write_text(text, encoding="utf-8")
         described = json.dumps(architecture.model_dump(mode="json"), indent=2)
@@ -70,7 +69,6 @@ def export(
         if isinstance(verdict, ExportRefused):
             raise verdict
         (stage / CERTIFICATE).write_text(verdict.model_dump_json(indent=2) + "\n")
-        _replace(out, stage)
     return Exported(out, verdict)
 
 
@@ -99,8 +97,13 @@ def _check_free(out: Path) -> None:
 
 
 @contextmanager
-def _staging(out: Path) -> Iterator[Path]:
-    """A folder beside `out`, on the same file system; gone at the end, unless it was moved."""
+def replacing(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that takes its place at the end; after an error `out` is as it was.
+
+    Raises Conflict where `out` holds anything but an earlier export, ExportRefused where it cannot
+    be written.
+    """
+    _check_free(out)
     out = out.absolute()
     missing = [folder for folder in out.parents if not folder.exists()]
     stage = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}"
@@ -111,6 +114,7 @@ def _staging(out: Path) -> Iterator[Path]:
         raise ExportRefused(f"export: cannot write to {out.parent}: {error.strerror}") from None
     try:
         yield stage
+        _replace(out, stage)
     except OSError as error:
         raise ExportRefused(f"export: cannot write {out}: {error}") from error
     finally:

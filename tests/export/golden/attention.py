@@ -356,7 +356,7 @@ class TiedHead(nn.Module):
         return F.linear(x, embedding.token.weight)
 
 
-# Loading weights, and trying the model out.
+# Trying the model out.
 
 
 def try_out(model: LanguageModel, *, vocab: int, prompt: int, new: int) -> None:

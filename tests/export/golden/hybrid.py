@@ -563,7 +563,21 @@ class TiedHead(nn.Module):
         return F.linear(x, embedding.token.weight)
 
 
-# Loading weights, and trying the model out.
+# Trying the model out.
+
+
+def try_out(model: LanguageModel, *, vocab: int, prompt: int, new: int) -> None:
+    """Prints the number of parameters, a forward pass and a few decoded tokens."""
+    model.eval()
+    tokens = torch.randint(vocab, (1, prompt))
+    with torch.no_grad():
+        logits = model(tokens)
+    print(f"parameters: {sum(p.numel() for p in model.parameters()):,}")
+    print(f"forward:    tokens {list(tokens.shape)} -> logits {list(logits.shape)}")
+    print(f"decoded:    {model.generate(tokens, new)[0, prompt:].tolist()}")
+
+
+# Loading weights.
 
 
 def load_safetensors(path: Path) -> dict[str, Tensor]:
@@ -582,17 +596,6 @@ def load_safetensors(path: Path) -> dict[str, Tensor]:
         flat = torch.frombuffer(data, dtype=kind, count=count, offset=start + first)
         tensors[name] = flat.reshape(entry["shape"])
     return tensors
-
-
-def try_out(model: LanguageModel, *, vocab: int, prompt: int, new: int) -> None:
-    """Prints the number of parameters, a forward pass and a few decoded tokens."""
-    model.eval()
-    tokens = torch.randint(vocab, (1, prompt))
-    with torch.no_grad():
-        logits = model(tokens)
-    print(f"parameters: {sum(p.numel() for p in model.parameters()):,}")
-    print(f"forward:    tokens {list(tokens.shape)} -> logits {list(logits.shape)}")
-    print(f"decoded:    {model.generate(tokens, new)[0, prompt:].tolist()}")
 
 
 def build() -> LanguageModel:

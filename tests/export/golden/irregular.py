@@ -372,7 +372,7 @@ class TiedHead(nn.Module):
         return F.linear(x, embedding.token.weight)
 
 
-# Loading weights, and trying the model out.
+# Trying the model out.
 
 
 def try_out(model: LanguageModel, *, vocab: int, prompt: int, new: int) -> None:
@@ -387,7 +387,7 @@ def try_out(model: LanguageModel, *, vocab: int, prompt: int, new: int) -> None:
 
 
 def layer_1() -> SequentialBlock:
-    """Layer 0, 4, from 0."""
+    """Blocks 0, 4."""
     return SequentialBlock(
         mixer=PreNorm(
             norm=RMSNorm(dim=128),
@@ -406,7 +406,7 @@ def layer_1() -> SequentialBlock:
 
 
 def layer_2() -> SequentialBlock:
-    """Layer 1 to 3, 5, from 0."""
+    """Blocks 1 to 3, 5."""
     return SequentialBlock(
         mixer=PreNorm(norm=RMSNorm(dim=128), inner=Identity()),
         ffn=PreNorm(norm=RMSNorm(dim=128), inner=SwiGLU(dim=128, hidden=352, bias=False)),
