@@ -3,8 +3,8 @@
 On a CPU, bfloat16 pays only where the processor multiplies whole tiles of it (AMX) and matrices are
 wide enough to outweigh the casts and a slower backward pass of attention. Measured for 4 layers and
 a context of 256 on one core of such a processor, bfloat16 against float32: 0.9 times the speed at
-width 64, 1.1 at 128, 1.75 at 192, 1.7 at 256, 1.9 at 384. With AVX-512 instructions alone
-(avx512_bf16) it was slower at every one of these widths, at 0.65 to 0.7 times the speed.
+width 64, 1.1 at 128, 1.75 at 192, 1.7 at 256, 1.9 at 384. With AMX
+switched off, so that avx512_bf16 was left, it ran at 0.6 to 0.75 times the speed at all of them.
 """
 
 import torch
