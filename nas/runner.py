@@ -1,7 +1,6 @@
 """Studies in the background: one thread for each that runs."""
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +24,6 @@ def process_evaluator(spec: StudySpec, home: Path) -> Evaluator:
 class _Run:
     thread: threading.Thread
     stop: threading.Event = field(default_factory=threading.Event)
-    started: float = field(default_factory=time.monotonic)
 
 
 class Runner:
@@ -55,12 +53,6 @@ class Runner:
         """Names of the studies that run now."""
         with self._lock:
             return tuple(self._runs)
-
-    def seconds(self, name: str) -> float:
-        """How long a study has run in this process, as far as the store does not know yet."""
-        with self._lock:
-            run = self._runs.get(name)
-        return time.monotonic() - run.started if run else 0.0
 
     def stop(self, name: str, *, seconds: float = 60.0) -> None:
         """Asks a study to stop and waits for it."""

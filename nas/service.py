@@ -336,10 +336,9 @@ class Service:
         fields = dict(record)
         if record.state == "running" and not running:
             fields |= {"state": "stopped", "reason": "interrupted; resume goes on from here"}
-        seconds = record.seconds + self.runner.seconds(record.name)
         best = best_of(self.store, record.name, spec.objectives)
         return StudyView(
-            **{**fields, "seconds": seconds},
+            **fields,
             objectives=spec.objectives,
             budget_trials=spec.budget.trials,
             budget_minutes=spec.budget.minutes,
@@ -348,7 +347,7 @@ class Service:
                 Best(metric=m.metric, value=m.value, unit=m.unit, trial=number)
                 for number, m in best
             ),
-            seconds_left=_seconds_left(spec, record.trials, seconds) if running else 0.0,
+            seconds_left=_seconds_left(spec, record) if running else 0.0,
         )
 
 
@@ -377,9 +376,11 @@ def _known_metric(metric: str, known: dict[str, Any], path: str) -> None:
         )
 
 
-def _seconds_left(spec: StudySpec, trials: int, seconds: float) -> float | None:
-    by_clock = None if spec.budget.minutes is None else spec.budget.minutes * 60 - seconds
-    if trials == 0:
+def _seconds_left(spec: StudySpec, record: StudyRecord) -> float | None:
+    """From the pace so far and the clock, whichever ends first."""
+    minutes = spec.budget.minutes
+    by_clock = None if minutes is None else max(0.0, minutes * 60 - record.seconds)
+    if record.trials == 0:
         return by_clock
-    by_trials = (spec.budget.trials - trials) * seconds / trials
-    return max(0.0, by_trials if by_clock is None else min(by_trials, by_clock))
+    by_trials = (spec.budget.trials - record.trials) * record.seconds / record.trials
+    return by_trials if by_clock is None else min(by_trials, by_clock)

@@ -8,8 +8,9 @@ Several objectives become one loss here, since Nevergrad's own conversion ignore
 evaluations and depends on the objectives' units; see ``Loss``.
 
 Optimisers keep their state to themselves, and every random number comes from one seeded generator,
-so ``replay`` asks again and gets the same candidate: that is exact, and costs milliseconds. A
-replayed proposal that another sampler made is told as an unasked candidate.
+so ``replay`` asks again and gets the same candidate: that is exact, and costs some ten
+milliseconds for each trial. A replayed proposal that another sampler made is told as an unasked
+candidate.
 """
 
 import logging
@@ -19,6 +20,7 @@ from typing import Any
 import nevergrad as ng
 import numpy as np
 
+from nas.evaluators.base import Direction
 from nas.pareto import Floats, as_costs
 from nas.record import Proposal
 from nas.samplers.uniform import generator_of
@@ -27,13 +29,6 @@ from nas.search_spaces.axes import Answers, Axis, ForcedDraw, RandomDraw, Record
 from nas.search_spaces.space import SearchSpace
 from nas.study import Objective
 
-OPTIMIZERS = {
-    "ngopt": "NGOpt",
-    "de": "DE",
-    "cma": "CMA",
-    "portfolio": "PortfolioDiscreteOnePlusOne",
-}
-"""Our names and Nevergrad's."""
 _MISSING = object()
 _log = logging.getLogger(__name__)
 
@@ -54,13 +49,13 @@ class NevergradSampler:
         self.name = f"nevergrad.{sampler}"
         self.space = space
         self.seed = seed
-        self._loss = Loss([objective.direction for objective in objectives], seed=seed)
+        self._loss = Loss([objective.direction for objective in objectives])
         self._axes = {name: axis for name, axis in space.axes.items() if _size(axis) != 1}
         # Nevergrad refuses to optimise over nothing; a space of one member has no axes.
         parameters = {name: _parameter(axis) for name, axis in self._axes.items()}
         parametrization = ng.p.Dict(**(parameters or {"": ng.p.Choice([0, 1])}))
         parametrization.random_state.seed(seed)
-        self._optimizer = ng.optimizers.registry[OPTIMIZERS[sampler]](
+        self._optimizer = _optimizer(sampler, budget_trials)(
             parametrization, budget=budget_trials, num_workers=workers
         )
         self._candidates: list[Any] = []
@@ -101,8 +96,9 @@ class NevergradSampler:
 
     def _answers(self, candidate: Any) -> Answers:
         known: Answers = {name: _answer(axis, None) for name, axis in self.space.axes.items()}
+        value = candidate.value  # computed anew at each access
         for name, axis in self._axes.items():
-            known[name] = _answer(axis, candidate.value[name])
+            known[name] = _answer(axis, value[name])
         return known
 
     def _unasked(self, answers: Mapping[str, Scalar]) -> Any:
@@ -113,23 +109,31 @@ class NevergradSampler:
         return self._optimizer.parametrization.spawn_child(new_value=value)
 
 
+def _optimizer(sampler: str, budget_trials: int) -> Any:
+    """Nevergrad's optimiser for one of our names."""
+    if sampler == "de":
+        # Several generations have to fit into the budget; 30 is Nevergrad's own default.
+        return ng.optimizers.DifferentialEvolution(popsize=max(6, min(30, budget_trials // 6)))
+    names = {"ngopt": "NGOpt", "cma": "CMA", "portfolio": "PortfolioDiscreteOnePlusOne"}
+    return ng.optimizers.registry[names[sampler]]
+
+
 class Loss:
     """One number for what was told, small is better.
 
-    With one objective it is the objective. With several it is minus the share of the box between
-    the best and the worst values seen that the front so far dominates, this candidate included;
-    a dominated candidate adds how far it is behind the front. A later candidate that extends the
-    front therefore always beats the earlier ones. The box is filled with fixed points rather than
-    integrated, so the price is the same for seven objectives as for two.
+    With one objective it is the objective. With several it is the share of what was told before
+    that dominates the candidate, less the share that the candidate dominates. It has no unit and
+    needs no reference point, and it keeps its meaning as the front moves on: to beat a candidate
+    that was on an early front, a later one has to leave as large a share behind.
 
-    A failed candidate, or one that breaks a limit, is worse than the worst feasible one so far, by
-    one spread of what was seen plus one for each unit of violation.
+    A candidate that failed, or that breaks a limit, is worse than the worst feasible one so far: by
+    the spread of what was seen, once and again for each unit of violation.
     """
 
-    def __init__(self, directions: Sequence[Any], *, seed: int, samples: int = 4096) -> None:
+    def __init__(self, directions: Sequence[Direction]) -> None:
         self.directions = list(directions)
-        self.box = np.random.default_rng(seed).random((samples, len(self.directions)))
-        self.told = np.empty((0, len(self.directions)))
+        self.told: list[list[float]] = []
+        """Costs of feasible candidates."""
         self.low, self.high = 0.0, 0.0
         """Of the losses of feasible candidates."""
 
@@ -137,23 +141,20 @@ class Loss:
         if values is None or violation > 0:
             spread = (self.high - self.low) or 1.0
             return self.high + spread * (1.0 + violation)
-        cost = as_costs([list(values)], self.directions)
-        loss = float(cost[0, 0]) if len(self.directions) == 1 else self._behind_front(cost)
-        first = not len(self.told)
-        self.low = loss if first else min(self.low, loss)
-        self.high = loss if first else max(self.high, loss)
-        self.told = np.concatenate((self.told, cost))
+        cost = as_costs([list(values)], self.directions)[0]
+        loss = float(cost[0]) if len(cost) == 1 else self._strength(cost)
+        self.low = min(self.low, loss) if self.told else loss
+        self.high = max(self.high, loss) if self.told else loss
+        self.told.append(cost.tolist())
         return loss
 
-    def _behind_front(self, cost: Floats) -> float:
-        points = np.concatenate((self.told, cost))
-        low, high = points.min(axis=0), points.max(axis=0)
-        scaled = (points - low) / np.where(high > low, high - low, 1.0)
-        covered = np.zeros(len(self.box), dtype=bool)
-        for point in np.unique(scaled, axis=0):
-            covered |= (point <= self.box).all(axis=1)
-        behind = (scaled[-1] - scaled[:-1]).min(axis=1, initial=np.inf)
-        return float(max(0.0, behind.max(initial=0.0)) - covered.mean())
+    def _strength(self, cost: Floats) -> float:
+        if not self.told:
+            return 0.0
+        told = np.array(self.told)
+        beaten_by = (told <= cost).all(axis=1) & (told < cost).any(axis=1)
+        beats = (told >= cost).all(axis=1) & (told > cost).any(axis=1)
+        return float(beaten_by.mean() - beats.mean())
 
 
 def _size(axis: Axis) -> int | None:

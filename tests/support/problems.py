@@ -76,7 +76,7 @@ def synthetic_values(architecture: Architecture, objectives: int) -> list[float]
 LAYERWISE = {
     "vocab": 64,
     "dim": 32,
-    "depth": 6,
+    "depth": 5,
     "mixer": {
         "kind": "each",
         "part": {
@@ -88,7 +88,7 @@ LAYERWISE = {
     },
     "ffn": {"kind": "each", "part": {"kind": "gelu", "hidden": {"choice": [16, 32, 64, 128]}}},
 }
-"""Which layers need attention, and which a wide FFN? 3 million members."""
+"""Which layers need attention, and which a wide FFN? About 250,000 members."""
 
 
 def layerwise_values(architecture: Architecture) -> list[float]:
