@@ -6,12 +6,12 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from nas.validation import problems_of
 from starlette.exceptions import HTTPException
 
 from nas import errors
 from nas.errors import BadInput, NasError
 from nas.search_spaces.base import Model
+from nas.validation import problems_of
 
 STATUS: dict[type[NasError], int] = {
     errors.Unauthorised: 401,

@@ -73,6 +73,14 @@ class TrialRecord(Model):
     started: datetime
     seconds: float
 
+    @property
+    def evaluated(self) -> bool:
+        """Whether it was built and measured itself, and so counts against the budget. A limit on a
+        measured metric may still have made it infeasible."""
+        if self.state == "infeasible":
+            return any(measurement.stage != "static" for measurement in self.measurements)
+        return self.state in ("complete", "failed")
+
     def value(self, metric: str) -> float | None:
         """The value of a metric, or None where it was not measured."""
         found = (m.value for m in self.measurements if m.metric == metric)
@@ -90,7 +98,7 @@ class StudyRecord(Model):
     """Why it is in this state, where that needs saying."""
     created: datetime
     trials: int = 0
-    """Evaluated trials: complete and failed. They use up the budget."""
+    """Evaluated trials (`TrialRecord.evaluated`). They use up the budget."""
     proposals: int = 0
     """All trials, repeats and infeasible ones included."""
     seconds: float = 0.0

@@ -86,7 +86,12 @@ class Runner:
         run = self._runs[spec.name]
         try:
             sampler = make_sampler(
-                spec.driver, spec.space, spec.objectives, spec.seed, spec.budget.trials
+                spec.driver,
+                spec.space,
+                spec.objectives,
+                spec.seed,
+                spec.budget.trials,
+                constrained=bool(spec.limits),
             )
             evaluator = self.make_evaluator(spec, self.home)
             try:

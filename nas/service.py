@@ -294,7 +294,7 @@ class Service:
 
     def _check(self, spec: StudySpec) -> None:
         """What only looking at the machine and at the space can tell."""
-        from nas.limits import check_limits_reachable
+        from nas.driver.limits import check_limits_reachable
         from nas.samplers import make_sampler
 
         check_device(spec.target)

@@ -1,5 +1,6 @@
 """How answers look on a terminal."""
 
+import sys
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
@@ -8,15 +9,21 @@ from rich.table import Table
 from nas.record import Measurement, TrialRecord
 from nas.views import CostView, Front, StudyView, TrialView
 
-console = Console()
+PIPE_COLUMNS = 140
+console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A plain table; columns whose name starts with > are aligned right."""
+    """A plain table; columns that start with > are aligned right, and only the last one folds."""
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         right = column.startswith(">")
-        drawn.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
+        drawn.add_column(
+            column.lstrip(">"),
+            justify="right" if right else "left",
+            overflow="fold",
+            no_wrap=column != columns[-1],
+        )
     for row in rows:
         drawn.add_row(*(str(cell) for cell in row))
     return drawn

@@ -29,7 +29,7 @@ class _Study:
         self.record = self.record.model_copy(update=changes)
 
     def show(self) -> StudyRecord:
-        evaluated = sum(t.state in ("complete", "failed") for t in self.trials.values())
+        evaluated = sum(trial.evaluated for trial in self.trials.values())
         counts = {"trials": evaluated, "proposals": len(self.trials)}
         return self.record.model_copy(update=counts, deep=True)
 

@@ -19,7 +19,10 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 STUDY = (
     "s.name, s.spec, s.state, s.reason, epoch_us(s.created), s.seconds, "
-    "count(*) FILTER (t.state IN ('complete', 'failed')), count(t.number)"
+    # as TrialRecord.evaluated
+    "count(*) FILTER (t.state IN ('complete', 'failed') OR (t.state = 'infeasible' AND EXISTS ("
+    "SELECT 1 FROM measurement m WHERE m.study = t.study AND m.number = t.number "
+    "AND m.stage <> 'static'))), count(t.number)"
 )
 TRIAL = (
     "t.study, t.number, t.architecture, t.answers, t.state, t.proposer, t.fallback, t.repeat_of, "

@@ -6,12 +6,12 @@ from collections import Counter
 
 import pytest
 
-from nas.driver import Driver, was_evaluated
+from nas.driver import Driver
+from nas.driver.fallback import DRAWS, STUCK_AFTER
+from nas.driver.limits import check_limits_reachable
 from nas.errors import BadInput
 from nas.evaluators.base import EvaluationFailed
 from nas.evaluators.static import peak_measurement
-from nas.fallback import DRAWS, STUCK_AFTER
-from nas.limits import check_limits_reachable
 from nas.record import Proposal
 from nas.samplers import make_sampler
 from nas.search_spaces.axes import ReplayDraw
@@ -142,7 +142,7 @@ def test_an_architecture_is_evaluated_once_and_served_again():
             first.architecture,
             first.measurements,
         )
-    assert sum(was_evaluated(r) for r in found) == 20
+    assert sum(r.evaluated for r in found) == 20
 
 
 def test_failures_are_recorded_use_budget_and_are_not_tried_again():
@@ -206,7 +206,7 @@ def test_a_measured_limit_ends_the_evaluation_early_and_uses_budget():
         assert record.value("text.loss") is None
         assert "decode.latency_ms" in record.reason
         assert evaluator.runs["train", record.architecture] == 0
-    assert sum(was_evaluated(r) for r in records(store, spec)) == 8
+    assert sum(r.evaluated for r in records(store, spec)) == 8
 
 
 def test_an_objective_that_was_not_measured_is_a_failure():
@@ -370,7 +370,7 @@ def test_stop_and_resume_gives_the_same_study():
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_what_still_runs_when_stopped_is_abandoned_and_picked_up_later(workers, monkeypatch):
-    monkeypatch.setattr("nas.driver.GRACE_SECONDS", 0.1)
+    monkeypatch.setattr("nas.driver.loop.GRACE_SECONDS", 0.1)
     spec = study(trials=6, driver={**UNIFORM, "workers": workers})
     store, stop = new_store(spec), threading.Event()
 
@@ -390,7 +390,7 @@ def test_what_still_runs_when_stopped_is_abandoned_and_picked_up_later(workers, 
     assert open_ones
     assert drive(spec, store)[0] == "complete"
     assert {r.number for r in records(store, spec)} >= open_ones
-    assert sum(was_evaluated(r) for r in records(store, spec)) == 6
+    assert sum(r.evaluated for r in records(store, spec)) == 6
 
 
 def test_an_unexpected_error_of_the_evaluator_is_raised():
@@ -412,7 +412,7 @@ def test_four_workers_spend_the_budget_exactly_and_evaluate_nothing_twice():
     evaluator = Evaluator(spec, seconds=0.002)
     assert drive(spec, store, evaluator)[0] == "complete"
     found = records(store, spec)
-    assert sum(was_evaluated(r) for r in found) == 20
+    assert sum(r.evaluated for r in found) == 20
     assert set(evaluator.runs.values()) == {1}
     numbers = [e.proposal.number for e in store.log(spec.name) if isinstance(e, Asked)]
     assert numbers == list(range(len(found)))
@@ -543,7 +543,7 @@ def test_a_crash_with_four_workers_loses_nothing_and_does_nothing_twice():
         assert drive(spec, store)[0] == "complete"
         after = {r.number: r for r in records(store, spec)}
         assert {number: after[number] for number in before} == before
-        evaluated = Counter(r.architecture for r in after.values() if was_evaluated(r))
+        evaluated = Counter(r.architecture for r in after.values() if r.evaluated)
         assert set(evaluated.values()) == {1}
         assert len(evaluated) == 12
         asked = [e.proposal.number for e in store.log(spec.name) if isinstance(e, Asked)]

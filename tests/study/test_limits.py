@@ -2,9 +2,9 @@
 
 import pytest
 
-from nas.budget import BudgetKeeper
+from nas.driver.budget import BudgetKeeper
+from nas.driver.limits import total_violation, violations
 from nas.evaluators.static import PEAK, peak_measurement, static_measurements
-from nas.limits import total_violation, violations
 from nas.record import Measurement
 from nas.search_spaces.architecture import Architecture
 from nas.study import Budget, Limit, Target

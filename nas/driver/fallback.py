@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection
 
-from nas.limits import closest, measure_for_limits, violations
+from nas.driver.limits import closest, measure_for_limits, violations
 from nas.record import Measurement, Proposal
 from nas.samplers.uniform import generator_of
 from nas.search_spaces.architecture import Architecture

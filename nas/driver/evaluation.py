@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from nas.driver.limits import violations
 from nas.evaluators.base import CurvePoint, EvaluationFailed, Evaluator, Stage
-from nas.limits import violations
 from nas.record import Failure, Measurement, Proposal
 from nas.search_spaces.architecture import Architecture
 from nas.study import Limit

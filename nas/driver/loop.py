@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from nas.budget import BudgetKeeper
-from nas.evaluation import Candidate, Ended, Outcome, Stages, StageStarted
+from nas.driver.budget import BudgetKeeper
+from nas.driver.evaluation import Candidate, Ended, Outcome, Stages, StageStarted
+from nas.driver.fallback import STUCK_AFTER, UniformSearch
+from nas.driver.limits import measure_for_limits, total_violation, violations
 from nas.evaluators.base import Evaluator
 from nas.evaluators.static import PEAK, peak_measurement
-from nas.fallback import STUCK_AFTER, UniformSearch
-from nas.limits import measure_for_limits, total_violation, violations
 from nas.record import Failure, Measurement, Proposal, StudyState, TrialRecord, TrialState
 from nas.samplers.base import Sampler
 from nas.search_spaces.architecture import Architecture
@@ -292,7 +292,7 @@ class Driver:
         """Takes the sampler and all counts to where the log ends."""
         study = self.spec.name
         records = {r.number: r for r in self.store.trials(study, TrialQuery())[0]}
-        evaluated = [record for record in records.values() if was_evaluated(record)]
+        evaluated = [record for record in records.values() if record.evaluated]
         self._evaluated = {record.architecture: record for record in evaluated}
         self.budget = BudgetKeeper(
             self.spec.budget, trials=len(evaluated), seconds=self.store.study(study).seconds
@@ -307,7 +307,7 @@ class Driver:
         self.sampler.replay(asked.proposal)
         self._next = asked.proposal.number + 1
         if record is not None:
-            self._count_news(asked.architecture, was_evaluated(record))
+            self._count_news(asked.architecture, record.evaluated)
             return
         architecture = self.store.architecture(asked.architecture)
         candidate = self._candidate(asked.proposal, architecture)
@@ -326,10 +326,3 @@ class Driver:
         if self._nothing_new:
             return "exhausted", f"{done}; {self._nothing_new}"
         return "stopped", f"stopped on request with {done}"
-
-
-def was_evaluated(record: TrialRecord) -> bool:
-    """Whether a trial was built and measured itself, and so counts against the budget."""
-    if record.state == "infeasible":
-        return any(measurement.stage != "static" for measurement in record.measurements)
-    return record.state in ("complete", "failed")
