@@ -168,7 +168,17 @@ class StudySpec(Model):
                     f"space.vocab: task {task.kind} uses {task.vocab} tokens and the space has "
                     f"{self.space.vocab}; set space.vocab to {task.vocab} or more"
                 )
+        self._check_lengths()
         return self
+
+    def _check_lengths(self) -> None:
+        most = self.space.max_tokens
+        longest = max(self.target.longest, *(task.tokens_per_sequence for task in self.tasks))
+        if most is not None and longest > most:
+            raise ValueError(
+                f"space.embedding.max_tokens: {most} positions cannot hold the {longest} tokens of "
+                f"this study's task and target; accepted: at least {longest}"
+            )
 
     @property
     def tasks(self) -> tuple[AnyTask, ...]:

@@ -10,6 +10,7 @@ any of them may be offered in a ``choice``.
     {"kind": "each", "part": {"choice": [A, B]}}           drawn afresh for each layer
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cache
 from typing import Annotated, Any, Literal
@@ -34,18 +35,18 @@ RatioText = Annotated[
 Placement = Literal["interleaved", "bottom", "top", "both_ends", "middle"]
 
 
-class Pattern(Model):
+class Pattern(Model, ABC):
     """Base of all patterns."""
 
     model_config = ConfigDict(use_attribute_docstrings=False)  # slots make theirs in memory
 
+    @abstractmethod
     def feasible(self, at: Place) -> bool:
         """Whether a list of layers can be drawn at this width and depth."""
-        raise NotImplementedError(type(self))
 
+    @abstractmethod
     def draw(self, draw: Draw, path: str, at: Place) -> tuple[Part, ...]:
         """One part for each layer, bottom first."""
-        raise NotImplementedError(type(self))
 
     def decisive(self) -> frozenset[str]:
         """Which numbers of the surroundings decide whether the layers can be drawn."""

@@ -141,6 +141,14 @@ class SearchSpace(Model):
         """Every question that the space may ask, found by decoding many times."""
         return survey(self.decode)
 
+    @property
+    def max_tokens(self) -> int | None:
+        """The longest sequence that every member can read; None is without limit."""
+        domain = self.embedding
+        options = domain.choice if isinstance(domain, Choice) else (domain,)
+        found = [limit for o in options for limit in values(getattr(o, "max_tokens", None))]
+        return min((limit for limit in found if isinstance(limit, int)), default=None)
+
     def example(self, seed: int = 0) -> Architecture:
         """A random member."""
         return self.decode(RandomDraw(random.Random(seed)))

@@ -9,17 +9,13 @@ import time
 from hashlib import sha256
 from pathlib import Path
 
-from rich.console import Console
-
 from nas import Client
 from nas.cli.backend import running_server
 from nas.cli.progress import watch
-from nas.cli.tables import front_table
+from nas.cli.tables import console, front_table
 from nas.errors import NasError
 from nas.inputs import read_file
 from nas.settings import Settings
-
-console = Console()
 
 
 def main(file: Path) -> None:

@@ -105,6 +105,16 @@ def test_every_command_takes_json_and_server() -> None:
         ({"space": {"preset": "hybrid_ratio", "depht": 3}}, "space.depht", "depth"),
         ({"target": {"device": "tpu"}}, "target.device", "cpu"),
         ({"colour": "red"}, "colour", "name"),
+        (
+            {
+                "space": {
+                    "preset": "norm_placement",
+                    "embedding": {"kind": "learned_position", "max_tokens": 32},
+                }
+            },
+            "space.embedding.max_tokens",
+            "at least 64",
+        ),
     ],
 )
 def test_a_mistake_in_a_study_names_the_field_and_what_would_work(
@@ -116,6 +126,14 @@ def test_a_mistake_in_a_study_names_the_field_and_what_would_work(
     assert accepted in ran.err
     assert "Traceback" not in ran.err
     assert "no studies" in nas("study", "list").out  # nothing was begun
+
+
+def test_a_device_that_is_not_there(nas: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    ran = nas("study", "start", write({**small_study(), "target": {"device": "cuda"}}))
+    assert ran.code == 2
+    assert "target.device" in ran.err
+    assert "accepted: cpu" in ran.err
 
 
 def test_a_corpus_that_cannot_be_read(nas: Any) -> None:

@@ -3,9 +3,9 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from nas.search_spaces.listing import CatalogueEntry
 
 from nas.api.dependencies import ServiceDep
+from nas.search_spaces.listing import CatalogueEntry
 from nas.study import StudySpec
 from nas.views import PaperEntry
 
