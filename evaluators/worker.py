@@ -9,7 +9,6 @@ from typing import Any
 
 from nas.errors import Unavailable
 from nas.evaluators.base import Metric, Stage, StageResult
-from nas.evaluators.machine import cores
 from nas.evaluators.warm import WarmProcess
 from nas.search_spaces.architecture import Architecture
 from nas.study import StudySpec
@@ -27,13 +26,11 @@ class ProcessEvaluator:
         *,
         data_dir: Path,
         keep_weights: bool = True,
-        threads: int | None = None,
         factory: str = FACTORY,
     ) -> None:
-        """`data_dir` holds ``weights/`` and ``cache/``. `threads` of each worker are by default the
-        cores of this machine divided by the workers."""
+        """`data_dir` holds ``weights/`` and ``cache/``."""
         self.spec = spec
-        self.threads = threads or max(1, cores() // spec.driver.workers)
+        self.threads = spec.target.threads
         self._factory = factory
         self._arguments: dict[str, Any] = {
             "spec": spec.model_dump(mode="json"),

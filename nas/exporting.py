@@ -42,7 +42,14 @@ def export_trial(
         _check_prefix(architecture, prefix)
         weights = _sliced(weights, architecture, prefix) if weights else None
         architecture = at_prefix(architecture, prefix)
-    done = export(architecture, out, header=_header(spec, trial), weights=weights, seed=spec.seed)
+    done = export(
+        architecture,
+        out,
+        header=_header(spec, trial),
+        weights=weights,
+        seed=spec.seed,
+        threads=spec.target.threads,
+    )
     return ExportedTrial(architecture.id, done.certificate.model_dump(mode="json"))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from nas import __version__
 from nas.describe import one_line
 from nas.errors import BadInput, Conflict, NotFound
+from nas.evaluators.machine import cores
 from nas.inputs import architecture_in, what_is
 from nas.record import Event, StudyRecord
 from nas.runner import Runner
@@ -352,7 +353,14 @@ class Service:
 
 
 def check_device(target: Target) -> None:
-    """Raises BadInput when the target's device is not on this machine."""
+    """Raises BadInput when the target's device or threads are not on this machine."""
+    if target.threads > cores():
+        raise BadInput.at(
+            "target.threads",
+            "this machine has fewer cores",
+            given=target.threads,
+            accepted=f"1 to {cores()}",
+        )
     if target.device == "cpu":
         return
     import torch

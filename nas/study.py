@@ -60,6 +60,9 @@ class Target(Model):
     """Context lengths in tokens at which latency is measured."""
     batch: Count = 1
     """Sequences at once."""
+    threads: Annotated[int, Field(strict=True, ge=1, le=1024)] = 1
+    """CPU threads of each worker, for training and for latency. One serves small models best: two
+    gain nothing at a width of 96, and stall when anything else wants the cores."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of weights and activations where latency is measured; also sizes cache and state."""
 

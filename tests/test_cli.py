@@ -104,6 +104,7 @@ def test_every_command_takes_json_and_server() -> None:
         ({"space": {"preset": "hybrid"}}, "space", "hybrid_ratio"),
         ({"space": {"preset": "hybrid_ratio", "depht": 3}}, "space.depht", "depth"),
         ({"target": {"device": "tpu"}}, "target.device", "cpu"),
+        ({"target": {"threads": 1000}}, "target.threads", "1 to"),
         ({"colour": "red"}, "colour", "name"),
         (
             {

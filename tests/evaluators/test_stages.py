@@ -37,7 +37,7 @@ def study(text_file: Path) -> StudySpec:
 
 @pytest.fixture
 def evaluator(text_file: Path, tmp_path: Path) -> Iterator[ProcessEvaluator]:
-    made = ProcessEvaluator(study(text_file), data_dir=tmp_path / "data", threads=1)
+    made = ProcessEvaluator(study(text_file), data_dir=tmp_path / "data")
     yield made
     made.close()
 
@@ -92,7 +92,7 @@ def test_a_corpus_that_has_gone_is_the_study_s_failure(
 ) -> None:
     spec = study(text_file)
     text_file.unlink()
-    made = ProcessEvaluator(spec, data_dir=tmp_path / "data", threads=1)
+    made = ProcessEvaluator(spec, data_dir=tmp_path / "data")
     with pytest.raises(BadInput) as refused:
         made.run("train", architecture(), 0)
     assert [problem.path for problem in refused.value.problems] == ["task.corpus"]

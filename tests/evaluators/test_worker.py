@@ -43,7 +43,7 @@ def evaluator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeE
                 "budget": {"trials": 1, **budget},
             }
         )
-        made.append(ProcessEvaluator(spec, data_dir=tmp_path, threads=1, factory=factory))
+        made.append(ProcessEvaluator(spec, data_dir=tmp_path, factory=factory))
         return made[-1]
 
     yield make
