@@ -1,6 +1,8 @@
 """The command line: what it prints, and how it fails."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -207,3 +209,36 @@ def test_a_closed_pipe_is_no_mistake() -> None:
     done = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert done.stdout.strip() == "{"
     assert done.stderr == ""
+
+
+def test_ctrl_c_ends_a_study_so_that_it_can_be_resumed(home: Path) -> None:
+    script = (
+        "import sys; from nas.runner import Runner; from nas.cli import main\n"
+        "from tests.support.fake import FakeEvaluator\n"
+        "make = Runner.__init__\n"
+        "Runner.__init__ = lambda self, store, home: make(\n"
+        "    self, store, home, lambda spec, _: FakeEvaluator(spec, seconds=0.1))\n"
+        "sys.argv = ['nas', *sys.argv[1:]]; main()\n"
+    )
+    root = Path(__file__).parents[1]
+    command = [sys.executable, "-c", script, "study"]
+    study = write(small_study(trials=30))
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    running = subprocess.Popen(
+        [*command, "start", study],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout is not None
+    while "2/30" not in running.stdout.readline():
+        assert running.poll() is None
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert err.strip() == "interrupted; `nas study resume small` goes on"
+    done = subprocess.run(
+        [*command, "resume", "small", "--json"], env=environment, capture_output=True, text=True
+    )
+    assert json.loads(done.stdout)["trials"] == 30

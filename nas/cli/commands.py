@@ -1,6 +1,7 @@
 """The commands. Each is one verb of the service, and a way to print its answer."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -85,15 +86,21 @@ def study_resume(
 
 def _run(verbs: Any, name: str, watch: bool, as_json: bool) -> None:
     """Shows a study that was just started; one in this process is waited for."""
+    from nas.cli.progress import wait
     from nas.cli.progress import watch as watch_progress
     from nas.cli.tables import front_table, print_study
     from nas.service import Service
 
     here = isinstance(verbs, Service)
-    if here and as_json:
-        verbs.runner.wait(name)
-    elif here or watch:
-        watch_progress(verbs, name)
+    try:
+        if here and as_json:
+            wait(verbs, name)
+        elif here or watch:
+            watch_progress(verbs, name)
+    except KeyboardInterrupt:
+        left = f"`nas study resume {name}` goes on" if here else "the server goes on with it"
+        print(f"interrupted; {left}", file=sys.stderr)
+        raise
     study = verbs.study(name)
     if as_json:
         show(study)

@@ -1,6 +1,9 @@
 """A study while it runs: a bar, trials done, the best so far, time left."""
 
-import time
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.progress import BarColumn, Progress, TextColumn
 
@@ -12,9 +15,39 @@ PAUSE_SECONDS = 0.5
 
 
 def watch(verbs: Verbs, name: str) -> StudyView:
-    """Shows a study until it ends; on a terminal as a bar, else a line for each trial."""
-    if not console.is_terminal:
-        return _watch_lines(verbs, name)
+    """Shows a study until it ends; on a terminal as a bar, else a line for each trial. Ctrl-C
+    raises KeyboardInterrupt between two looks, never in the middle of a query."""
+    with _interrupts() as pressed:
+        if not console.is_terminal:
+            return _watch_lines(verbs, name, pressed)
+        return _watch_bar(verbs, name, pressed)
+
+
+def wait(verbs: Verbs, name: str) -> StudyView:
+    """Waits until a study ends, in silence."""
+    with _interrupts() as pressed:
+        while (study := verbs.study(name)).state == "running":
+            _pause(pressed)
+        return study
+
+
+@contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """Ctrl-C sets an event instead of breaking into whatever runs."""
+    pressed = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.set())
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _pause(pressed: threading.Event) -> None:
+    if pressed.wait(PAUSE_SECONDS):
+        raise KeyboardInterrupt
+
+
+def _watch_bar(verbs: Verbs, name: str, pressed: threading.Event) -> StudyView:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -29,7 +62,7 @@ def watch(verbs: Verbs, name: str) -> StudyView:
             bar.update(task, completed=study.trials, best=best_text(study), left=left_text(study))
             if study.state != "running":
                 return study
-            time.sleep(PAUSE_SECONDS)
+            _pause(pressed)
             study = verbs.study(name)
 
 
@@ -46,7 +79,7 @@ def left_text(study: StudyView) -> str:
     return f"about {minutes}:{seconds:02d} left"
 
 
-def _watch_lines(verbs: Verbs, name: str) -> StudyView:
+def _watch_lines(verbs: Verbs, name: str, pressed: threading.Event) -> StudyView:
     shown = -1
     while True:
         study = verbs.study(name)
@@ -56,4 +89,4 @@ def _watch_lines(verbs: Verbs, name: str) -> StudyView:
             console.print("  ".join(part for part in (*parts, left_text(study)) if part))
         if study.state != "running":
             return study
-        time.sleep(PAUSE_SECONDS)
+        _pause(pressed)

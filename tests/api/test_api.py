@@ -233,3 +233,12 @@ def test_json_bodies_hold_what_was_given(http: httpx.Client) -> None:
     assert problem["path"] == "space.mixer.placed.heads"
     assert problem["given"] == "four"
     assert json.dumps(body)
+
+
+def test_the_python_of_the_documentation_runs(
+    server: Server, study: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    code = page.split("```python\n")[1].split("```")[0]
+    exec(code.replace("http://127.0.0.1:8731", server.url), {})
+    assert f"{study} complete 12" in capsys.readouterr().out
