@@ -102,7 +102,7 @@ class StudyRecord(Model):
     proposals: int = 0
     """All trials, repeats and infeasible ones included."""
     seconds: float = 0.0
-    """Time spent running, over all sessions."""
+    """Time spent running, over all runs."""
 
 
 class Event(Model):

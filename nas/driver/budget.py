@@ -7,7 +7,7 @@ from nas.study import Budget
 
 
 class BudgetKeeper:
-    """Counts evaluated trials and seconds over all sessions of a study."""
+    """Counts evaluated trials and seconds over all runs of a study."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class BudgetKeeper:
 
     @property
     def seconds(self) -> float:
-        """Time running, this session included."""
+        """Time running, this run included."""
         return self._seconds + self._clock() - self._since
 
     def begin(self) -> None:

@@ -76,7 +76,7 @@ class Driver:
         self._waiting: dict[str, list[Candidate]] = {}
         """Repeats of what is running now, by architecture."""
         self._unfinished: list[Candidate] = []
-        """Asked in an earlier session and not finished; they come before anything new."""
+        """Asked in an earlier run and not finished; they come before anything new."""
         self._nothing_new: str | None = None
 
     def run(self) -> tuple[StudyState, str]:
