@@ -47,6 +47,7 @@ def _bind(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(128)  # before the address is told: whoever comes early waits in line
     except OSError as error:
         listening.close()
         raise Unavailable(
