@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nas.describe import one_line
 from nas.errors import BadInput
 from nas.export import Header, export
 from nas.search_spaces.architecture import Architecture
@@ -45,7 +46,7 @@ def export_trial(
     done = export(
         architecture,
         out,
-        header=_header(spec, trial),
+        header=header_of(spec, trial, architecture, prefix),
         weights=weights,
         seed=spec.seed,
         threads=spec.target.threads,
@@ -76,12 +77,24 @@ def _sliced(weights: Path, architecture: Architecture, prefix: int) -> Path:
     return sliced
 
 
-def _header(spec: StudySpec, trial: TrialView) -> Header:
+def header_of(
+    spec: StudySpec, trial: TrialView, architecture: Architecture, prefix: int | None
+) -> Header:
+    """What is known about the exported architecture. Of a prefix that is its own scores alone: the
+    other measurements are of the whole model."""
+    measurements = trial.measurements
+    if prefix is not None:
+        suffix = f"@prefix{prefix}"
+        measurements = tuple(
+            found.model_copy(update={"metric": found.metric.removesuffix(suffix)})
+            for found in measurements
+            if found.metric.endswith(suffix)
+        )
     return Header(
         study=trial.study,
         trial=trial.number,
-        measurements=trial.measurements,
+        measurements=measurements,
         target=spec.target.model_dump(mode="json"),
         environment=trial.environment_json or {},
-        description=trial.description,
+        description=one_line(architecture),
     )

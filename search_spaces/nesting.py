@@ -30,7 +30,9 @@ def at_prefix(architecture: Architecture, index: int) -> Architecture:
         else layer
         for layer in architecture.layers
     )
-    return Architecture.model_validate({**dict(architecture), "layers": layers})
+    # by field: a copy would take the id along that belongs to the nested architecture
+    fields = {name: getattr(architecture, name) for name in Architecture.model_fields}
+    return Architecture.model_validate({**fields, "layers": layers})
 
 
 def slice_weights(
