@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -232,7 +233,7 @@ def test_ctrl_c_ends_a_study_so_that_it_can_be_resumed(home: Path) -> None:
         text=True,
     )
     assert running.stdout is not None
-    while "2/30" not in running.stdout.readline():
+    while not (shown := re.search(r" (\d+)/30 trials", running.stdout.readline())) or shown[1] == "0":
         assert running.poll() is None
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=60)

@@ -15,7 +15,8 @@ PAUSE_SECONDS = 0.5
 
 
 def watch(verbs: Verbs, name: str) -> StudyView:
-    """Shows a study until it ends; on a terminal as a bar, else a line for each trial. Ctrl-C
+    """Shows a study until it ends; on a terminal as a bar, else a line whenever the count of
+    trials has grown. Ctrl-C
     raises KeyboardInterrupt between two looks, never in the middle of a query."""
     with _interrupts() as pressed:
         if not console.is_terminal:
