@@ -2,18 +2,29 @@
 
 import hashlib
 import json
-from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from nas.plan import Call
 from nas.search_spaces.base import Cost, Count, Flag, Model, Place
-from nas.search_spaces.catalogue import AnyBlock, AnyEmbedding, AnyFFN, AnyMixer, AnyNorm
+from nas.search_spaces.catalogue import (
+    AnyBlock,
+    AnyEmbedding,
+    AnyFFN,
+    AnyHead,
+    AnyMixer,
+    AnyNorm,
+)
 from nas.search_spaces.embeddings.token.spec import Token
+from nas.search_spaces.heads.next_token.spec import NextToken
+from nas.search_spaces.legality import illegal
 from nas.search_spaces.norms.rms.spec import RMS
-from nas.search_spaces.ops import Op, Ops, linear, merge_costs, output, scope
+from nas.search_spaces.ops import Op, Ops, merge_costs, output, scope
+
+Family = Literal["causal_lm", "encoder"]
+"""Left to right with a next-token head, or bidirectional."""
 
 
 class Layer(Model):
@@ -25,18 +36,21 @@ class Layer(Model):
 
     def ops(self, at: Place, context: int) -> Ops:
         """The operators of the whole layer; its input is ``x``."""
-        mixer, ffn = self.mixer.ops(at, context), self.ffn.ops(at, context)
+        mixer, ffn = (
+            None if part.absent else part.ops(at, context) for part in (self.mixer, self.ffn)
+        )
         return self.block.join_ops(at, context, mixer, ffn)
 
     def plan(self, at: Place) -> Call:
         """How the layer is built."""
-        return self.block.join_plan(at, self.mixer.plan(at), self.ffn.plan(at))
+        mixer, ffn = (None if part.absent else part.plan(at) for part in (self.mixer, self.ffn))
+        return self.block.join_plan(at, mixer, ffn)
 
 
 class Architecture(Model):
     """Two architectures are equal when they would build the same model."""
 
-    family: Literal["causal_lm"] = "causal_lm"
+    family: Family = "causal_lm"
     vocab: Count
     """Tokens in the vocabulary."""
     dim: Count
@@ -48,6 +62,22 @@ class Architecture(Model):
     """After the last layer."""
     tied: Flag = True
     """Whether the output shares the embedding's matrix."""
+    head: AnyHead = NextToken()
+    """From the last hidden states to logits."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_head(cls, given: Any) -> Any:
+        return with_head(given)
+
+    @model_validator(mode="after")
+    def _is_legal(self) -> "Architecture":
+        for name in ("layers", "head"):
+            if wrong := illegal(getattr(self, name), self.family, name):
+                raise ValueError(wrong)
+        if not self.head.over_vocabulary and not self.tied:
+            raise ValueError(f"tied: a {self.head.kind} head has no matrix over tokens; leave it")
+        return self
 
     @property
     def depth(self) -> int:
@@ -62,7 +92,7 @@ class Architecture(Model):
 
     def place(self, layer: int) -> Place:
         """The surroundings of one layer."""
-        return Place(self.dim, self.depth, layer)
+        return Place(self.dim, self.depth, layer, self.family == "causal_lm")
 
     def ops(self, context: int) -> Ops:
         """The operators of the whole model; its input is ``x``, the tokens."""
@@ -72,10 +102,8 @@ class Architecture(Model):
             inner = layer.ops(self.place(index), context)
             ops.extend(scope(inner, f"layers.{index}", output(tuple(ops))))
         ops.extend(scope(self.norm.ops(at, context), "norm", output(tuple(ops))))
-        head = linear("head", output(tuple(ops)), self.dim, self.vocab)
-        if self.tied:  # the embedding's matrix, which is counted there
-            head = replace(head, params=0)
-        return (*ops, head)
+        head = self.head.output_ops(at, self.vocab, context, tied=self.tied)
+        return (*ops, *scope(head, "head", output(tuple(ops))))
 
     def cost(self, context: int) -> Cost:
         """Closed form, at a context length in tokens; no model is built."""
@@ -98,20 +126,25 @@ class Architecture(Model):
     def plan(self) -> Call:
         """How the model is built, in the order in which its weights are drawn."""
         at = self.place(0)
-        head = Call("nas.search_spaces.model:TiedHead")
-        if not self.tied:
-            head = Call("nas.search_spaces.model:Head", {"dim": self.dim, "vocab": self.vocab})
+        model = "LanguageModel" if self.family == "causal_lm" else "Encoder"
         return Call(
-            "nas.search_spaces.model:LanguageModel",
+            f"nas.search_spaces.model:{model}",
             {
                 "embedding": self.embedding.vocabulary_plan(at, self.vocab),
                 "blocks": tuple(
                     layer.plan(self.place(index)) for index, layer in enumerate(self.layers)
                 ),
                 "norm": self.norm.plan(at),
-                "head": head,
+                "head": self.head.output_plan(at, self.vocab, tied=self.tied),
             },
         )
+
+
+def with_head(given: Any) -> Any:
+    """The head that a family has unless another is asked for."""
+    if isinstance(given, dict) and given.get("family") == "encoder" and "head" not in given:
+        return {**given, "head": {"kind": "masked_token"}}
+    return given
 
 
 def canonical(value: Any) -> Any:

@@ -30,11 +30,19 @@ Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 Flag = Annotated[bool, Field(strict=True)]
 
 
+FAMILIES = ("causal_lm", "encoder")
+"""Model families: left to right with a next-token head, and bidirectional."""
+
+
 class Source(NamedTuple):
     """The paper that a part comes from."""
 
     title: str
     link: str
+    left_out: str = ""
+    """What of the paper's own options the part does not carry; empty is nothing."""
+    field: str = ""
+    """The field by which the part follows the paper; empty where it always does."""
 
 
 class Place(NamedTuple):
@@ -46,6 +54,8 @@ class Place(NamedTuple):
     """Number of layers L."""
     layer: int
     """This layer, 0..L-1."""
+    causal: bool = True
+    """Whether a token may see earlier tokens only (family causal_lm) or all of them (encoder)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +90,14 @@ class Rule:
 
     fields: tuple[str, ...]
     holds: Callable[..., bool]
-    """Called with the fields' values, in order."""
+    """Called with the fields' values, in order; of a field that holds a part, with its class."""
     says: str
     """What would work, for example ``groups must divide heads``."""
+
+
+def rule_value(value: Any) -> Any:
+    """What a rule sees of a field."""
+    return type(value) if isinstance(value, Part) else value
 
 
 def broken_rules(message: str, says: str, fields: tuple[str, ...]) -> PydanticCustomError:
@@ -99,6 +114,27 @@ class Memory(NamedTuple):
     cache_tokens: int | None = None
     """Tokens after which the cache stops growing; None is never."""
     state: int = 0
+    """Values of the recurrent state, from the first token on."""
+    cache_every: int = 1
+    """The cache grows with every so many tokens, by that many times `cache_per_token`."""
+    more: tuple["Memory", ...] = ()
+    """Of further parts that carry something beside."""
+
+    def cached(self, tokens: int) -> int:
+        """Values in all caches after so many tokens."""
+        held = tokens if self.cache_tokens is None else min(tokens, self.cache_tokens)
+        own = self.cache_per_token * (held // self.cache_every * self.cache_every)
+        return own + sum(memory.cached(tokens) for memory in self.more)
+
+    @property
+    def growth(self) -> int:
+        """Values that all caches together gain with each token while they grow."""
+        return self.cache_per_token + sum(memory.growth for memory in self.more)
+
+    @property
+    def states(self) -> int:
+        """Values of all recurrent states."""
+        return self.state + sum(memory.states for memory in self.more)
 
 
 class Part(Model, ABC):
@@ -112,17 +148,36 @@ class Part(Model, ABC):
     variants: ClassVar[tuple[dict[str, Any], ...]] = ()
     """Further instances that together use every option; the contract suite runs them all."""
     rules: ClassVar[tuple[Rule, ...]] = ()
-    families: ClassVar[tuple[str, ...]] = ("causal_lm",)
+    absent: ClassVar[bool] = False
+    """Whether choosing it means that there is nothing in its place."""
+    families: ClassVar[tuple[str, ...]] = FAMILIES
     """Model families in which the part may be used."""
+    family_inside: ClassVar[str | None] = None
+    """The family as which it runs the parts that it holds; None is its own."""
+    family_reason: ClassVar[str] = ""
+    """Why it may not be used in the others; said to whoever asks for it there."""
 
     @model_validator(mode="after")
     def _obey_rules(self) -> "Part":
         for rule in self.rules:
-            values = [getattr(self, name) for name in rule.fields]
+            values = [rule_value(getattr(self, name)) for name in rule.fields]
             if not rule.holds(*values):
-                given = ", ".join(f"{n}={v}" for n, v in zip(rule.fields, values, strict=True))
+                given = ", ".join(
+                    f"{name}={getattr(getattr(self, name), 'kind', value)}"
+                    for name, value in zip(rule.fields, values, strict=True)
+                )
                 raise broken_rules(f"{rule.says} ({given})", rule.says, rule.fields)
         return self
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The papers that it follows: all but those whose field is left at its default."""
+        fields = type(self).model_fields
+        return tuple(
+            paper
+            for paper in self.papers
+            if not paper.field or getattr(self, paper.field) != fields[paper.field].default
+        )
 
     @abstractmethod
     def ops(self, at: Place, context: int) -> Ops:
@@ -144,16 +199,145 @@ class Part(Model, ABC):
     def memory_cost(self, at: Place, context: int) -> Cost:
         """What decoding carries after `context` tokens, as a cost."""
         memory = self.memory(at)
-        cached = context if memory.cache_tokens is None else min(context, memory.cache_tokens)
         return Cost(
-            cache_values_per_token=memory.cache_per_token,
-            cache_values=memory.cache_per_token * cached,
-            state_values=memory.state,
+            cache_values_per_token=memory.growth,
+            cache_values=memory.cached(context),
+            state_values=memory.states,
         )
 
 
 class Mixer(Part):
-    """Along the sequence: [B, T, D] -> [B, T, D]."""
+    """Along the sequence: [B, T, D] -> [B, T, D].
+
+    A mixer runs from left to right unless it says that it has a bidirectional form, which it then
+    builds where ``Place.causal`` is false.
+    """
+
+    families: ClassVar[tuple[str, ...]] = ("causal_lm",)
+    family_reason: ClassVar[str] = (
+        "it reads the sequence from left to right only; "
+        "in an encoder it may stand inside the mixer 'bidirectional'"
+    )
+
+    @property
+    def mixes_tokens(self) -> bool:
+        """Whether the output of a token depends on other tokens."""
+        return True
+
+
+class Composite(Mixer):
+    """A mixer made of other mixers; it may not hold another composite."""
+
+
+class HeadShape(NamedTuple):
+    """The heads of an attention."""
+
+    heads: int
+    """Query heads H."""
+    groups: int
+    """Key and value heads G."""
+    key_dim: int
+    """Channels of a query or key, K."""
+    value_dim: int
+    """Channels of a value, V."""
+
+
+class Normaliser(Part):
+    """How attention scores become weights; its module maps scores [B, H, T, S] and what is visible
+    [T, S] to weights [B, H, T, S], which are zero where nothing is visible."""
+
+    copies: ClassVar[int] = 2
+    """Tensors as large as the scores that are held at once on the way to the weights."""
+
+    def params(self, heads: int) -> int:
+        """Learned numbers."""
+        return 0
+
+    def ops(self, at: Place, context: int) -> Ops:
+        raise TypeError("a normaliser is priced as part of its attention")
+
+
+class Gate(Part):
+    """Factors on one of the tensors of an attention; its module maps the attention's input
+    [B, T, D] to factors [B, T, heads, width], where either may be 1."""
+
+    @abstractmethod
+    def gates(self, what: str) -> bool:
+        """Whether it stands at ``query``, ``key``, ``value``, ``heads`` or ``out``."""
+
+    @abstractmethod
+    def gate_ops(self, at: Place, name: str, heads: int, width: int) -> Ops:
+        """From the input to the factors; the last operator has the given name."""
+
+    @abstractmethod
+    def gate_plan(self, at: Place, heads: int, width: int) -> Call:
+        """How the module is built."""
+
+    def ops(self, at: Place, context: int) -> Ops:
+        raise TypeError("a gate is priced with gate_ops")
+
+    def plan(self, at: Place) -> Call:
+        raise TypeError("a gate is planned with gate_plan")
+
+
+class Scope(Part):
+    """Which keys a query of softmax attention may see, and how they are found."""
+
+    takes_normaliser: ClassVar[bool] = False
+    """Whether it works with weights other than softmax."""
+    sparse: ClassVar[bool] = False
+    """Whether a query may pass over tokens between those it sees."""
+
+    @property
+    def cache_tokens(self) -> int | None:
+        """Tokens whose keys and values decoding keeps; None is all."""
+        return None
+
+    @abstractmethod
+    def attend_ops(self, at: Place, shape: HeadShape, normaliser: Normaliser, context: int) -> Ops:
+        """From ``query``, ``key`` and ``value`` to the heads' outputs; the last operator is called
+        ``attend``."""
+
+    @abstractmethod
+    def attend_plan(self, at: Place, shape: HeadShape, normaliser: Normaliser) -> Call:
+        """How the module is built (its calling convention: ``pieces/attend/module.py``)."""
+
+    def ops(self, at: Place, context: int) -> Ops:
+        raise TypeError("a scope is priced with attend_ops")
+
+    def plan(self, at: Place) -> Call:
+        raise TypeError("a scope is planned with attend_plan")
+
+
+class FeatureMap(Part):
+    """What linear attention does to queries and keys. Its module is called with q and k
+    [B, H, T, K] and the position of the first token, and returns both as [B, H, T, features]."""
+
+    positive: ClassVar[bool] = True
+    """Whether the product of the features of any query and key is at least zero, so that it may be
+    divided by the sum of these products."""
+
+    @abstractmethod
+    def features(self, head_dim: int) -> int:
+        """Features of one query or key of `head_dim` channels."""
+
+    @abstractmethod
+    def map_plan(self, heads: int, head_dim: int) -> Call:
+        """How the module is built."""
+
+    def params(self, heads: int, head_dim: int) -> int:
+        """Learned numbers."""
+        return 0
+
+    def flops(self, heads: int, head_dim: int) -> int:
+        """Of one query and one key of each head together."""
+        return 0
+
+    def ops(self, at: Place, context: int) -> Ops:
+        raise TypeError("a feature map is priced as part of its mixer")
+
+    def plan(self, at: Place) -> Call:
+        raise TypeError("a feature map is planned with map_plan")
 
 
 class FFN(Part):
@@ -198,6 +382,28 @@ class Embedding(Part):
         raise TypeError("an embedding is planned with vocabulary_plan")
 
 
+class Head(Part):
+    """The last hidden states to logits. Its module is called with (x [B, T, D], embedding)."""
+
+    over_vocabulary: ClassVar[bool] = True
+    """Whether it has one logit for each token of the vocabulary, and so may share the embedding's
+    matrix."""
+
+    @abstractmethod
+    def output_ops(self, at: Place, vocab: int, context: int, *, tied: bool) -> Ops:
+        """The operators; a matrix shared with the embedding is counted there."""
+
+    @abstractmethod
+    def output_plan(self, at: Place, vocab: int, *, tied: bool) -> Call:
+        """How the module is built."""
+
+    def ops(self, at: Place, context: int) -> Ops:
+        raise TypeError("a head is priced with output_ops")
+
+    def plan(self, at: Place) -> Call:
+        raise TypeError("a head is planned with output_plan")
+
+
 class Residual(Part):
     """Wraps a sublayer with its norms and adds it to the residual stream."""
 
@@ -216,15 +422,19 @@ class Residual(Part):
         raise TypeError("a residual is planned with wrap_plan")
 
 
+NOTHING = Call("nas.search_spaces.mixers.none.module:PassOn")
+"""What stands in a layer that has neither mixer nor FFN."""
+
+
 class Block(Part):
     """Joins a mixer and an FFN into one layer."""
 
     @abstractmethod
-    def join_ops(self, at: Place, context: int, mixer: Ops, ffn: Ops) -> Ops:
-        """The operators of the whole layer."""
+    def join_ops(self, at: Place, context: int, mixer: Ops | None, ffn: Ops | None) -> Ops:
+        """The operators of the whole layer; None is a sublayer that is absent."""
 
     @abstractmethod
-    def join_plan(self, at: Place, mixer: Call, ffn: Call) -> Call:
+    def join_plan(self, at: Place, mixer: Call | None, ffn: Call | None) -> Call:
         """How the layer is built."""
 
     def ops(self, at: Place, context: int) -> Ops:

@@ -7,6 +7,7 @@ union.
 """
 
 import inspect
+import re
 from functools import reduce
 from importlib import import_module
 from operator import or_
@@ -58,23 +59,42 @@ def union(parts: dict[str, Any]) -> Any:
 # import each other; `complete` fills the strings in. Leaves come first.
 _UNIONS: dict[str, dict[str, Any]] = {}
 NESTED_SLOTS: dict[tuple[str, str], dict[str, Any]] = {}
-"""(class, field) of each field that holds a part -> the parts it may hold."""
+"""(class, field) of each field that holds a part, or a list of parts -> the parts it may hold."""
+NESTED_LISTS: set[tuple[str, str]] = set()
+"""Those that hold a list."""
+_HELD = re.compile(r"^(?:Annotated\[)?(tuple\[)?(Any\w+)\b")
 
 
 def complete(parts: dict[str, type[P]]) -> dict[str, type[P]]:
     """Resolve the fields of some parts that hold other parts."""
     for part in parts.values():
         for name, annotation in inspect.get_annotations(part).items():
-            if isinstance(annotation, str) and annotation in _UNIONS:
-                NESTED_SLOTS[part.__name__, name] = _UNIONS[annotation]
+            held = _HELD.match(annotation) if isinstance(annotation, str) else None
+            if held is not None:
+                NESTED_SLOTS[part.__name__, name] = _UNIONS[held[2]]
+            if held is not None and held[1]:
+                NESTED_LISTS.add((part.__name__, name))
         part.model_rebuild(_types_namespace={n: union(found) for n, found in _UNIONS.items()})
     return parts
 
 
 NORMS = complete(discover("norms", base.Norm))
+_UNIONS["AnyNorm"] = NORMS
+HEADS = complete(discover("heads", base.Head))
 POSITIONS = complete(discover("positions", base.Position))
 EMBEDDINGS = complete(discover("embeddings", base.Embedding))
-_UNIONS |= {"AnyNorm": NORMS, "AnyPosition": POSITIONS, "AnyEmbedding": EMBEDDINGS}
+NORMALISERS = complete(discover("normalisers", base.Normaliser))
+GATES = complete(discover("gates", base.Gate))
+SCOPES = complete(discover("scopes", base.Scope))
+FEATURE_MAPS = complete(discover("feature_maps", base.FeatureMap))
+_UNIONS |= {
+    "AnyPosition": POSITIONS,
+    "AnyEmbedding": EMBEDDINGS,
+    "AnyGate": GATES,
+    "AnyNormaliser": NORMALISERS,
+    "AnyScope": SCOPES,
+    "AnyFeatureMap": FEATURE_MAPS,
+}
 RESIDUALS = complete(discover("residuals", base.Residual))
 _UNIONS["AnyResidual"] = RESIDUALS
 BLOCKS = complete(discover("blocks", base.Block))
@@ -83,22 +103,37 @@ DENSE_FFNS = {kind: ffn for kind, ffn in FFNS.items() if issubclass(ffn, base.De
 complete(DENSE_FFNS)
 _UNIONS["AnyDenseFFN"] = DENSE_FFNS
 complete(FFNS)
-MIXERS = complete(discover("mixers", base.Mixer))
+MIXERS = discover("mixers", base.Mixer)
+SIMPLE_MIXERS = {k: mixer for k, mixer in MIXERS.items() if not issubclass(mixer, base.Composite)}
+complete(SIMPLE_MIXERS)
+_UNIONS["AnySimpleMixer"] = SIMPLE_MIXERS
+complete(MIXERS)
 
 SLOTS: dict[str, dict[str, Any]] = {
     "blocks": BLOCKS,
     "embeddings": EMBEDDINGS,
+    "feature_maps": FEATURE_MAPS,
     "ffns": FFNS,
+    "gates": GATES,
+    "heads": HEADS,
     "mixers": MIXERS,
+    "normalisers": NORMALISERS,
     "norms": NORMS,
     "positions": POSITIONS,
     "residuals": RESIDUALS,
+    "scopes": SCOPES,
 }
 
 if TYPE_CHECKING:
     AnyNorm: TypeAlias = base.Norm
     AnyPosition: TypeAlias = base.Position
     AnyEmbedding: TypeAlias = base.Embedding
+    AnyGate: TypeAlias = base.Gate
+    AnyNormaliser: TypeAlias = base.Normaliser
+    AnyScope: TypeAlias = base.Scope
+    AnyFeatureMap: TypeAlias = base.FeatureMap
+    AnySimpleMixer: TypeAlias = base.Mixer
+    AnyHead: TypeAlias = base.Head
     AnyResidual: TypeAlias = base.Residual
     AnyBlock: TypeAlias = base.Block
     AnyDenseFFN: TypeAlias = base.DenseFFN
@@ -108,6 +143,12 @@ else:
     AnyNorm = union(NORMS)
     AnyPosition = union(POSITIONS)
     AnyEmbedding = union(EMBEDDINGS)
+    AnyGate = union(GATES)
+    AnyNormaliser = union(NORMALISERS)
+    AnyScope = union(SCOPES)
+    AnyFeatureMap = union(FEATURE_MAPS)
+    AnySimpleMixer = union(SIMPLE_MIXERS)
+    AnyHead = union(HEADS)
     AnyResidual = union(RESIDUALS)
     AnyBlock = union(BLOCKS)
     AnyDenseFFN = union(DENSE_FFNS)

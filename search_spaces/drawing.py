@@ -1,11 +1,12 @@
 """How one part is drawn from its twin: which questions are asked, and with which options."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from nas.errors import Infeasible
 from nas.search_spaces.axes import Draw, Scalar
-from nas.search_spaces.base import Part, Place
+from nas.search_spaces.base import Part, Place, rule_value
 from nas.search_spaces.domains import Choice, Divide, Range, Times, values
 from nas.search_spaces.twin import (
     CONTEXT_NUMBERS,
@@ -23,23 +24,51 @@ LONGEST_LIST = 80
 """Characters of options that the name of an axis may spell out."""
 
 
-def draw_part(domain: Any, draw: Draw, path: str, at: Place) -> Part:
+Fits = Callable[[Any], bool]
+"""Whether an option of a choice among parts goes together with what was chosen before."""
+
+
+def draw_part(domain: Any, draw: Draw, path: str, at: Place, fits: Fits | None = None) -> Part:
     """One part from a twin or a choice among twins. Raises Infeasible where nothing fits."""
     if isinstance(domain, Choice):
-        twin, path = choose_among(domain, draw, path, at)
+        twin, path = choose_among(domain, draw, path, at, fits)
     else:
         twin = domain
     chosen = _draw_numbers(twin, draw, path, at)
     for name in type(twin).model_fields:
         if is_nested(getattr(twin, name)):
-            chosen[name] = draw_part(getattr(twin, name), draw, f"{path}.{name}", at)
+            chosen[name] = _draw_nested(twin, name, chosen, draw, f"{path}.{name}", at)
     return twin.part.model_validate({**chosen, "kind": twin.kind})
 
 
-def choose_among(domain: Choice[Any], draw: Draw, path: str, at: Place) -> tuple[Any, str]:
+def _draw_nested(
+    twin: Twin, name: str, chosen: dict[str, Any], draw: Draw, path: str, at: Place
+) -> Any:
+    domain = getattr(twin, name)
+    if isinstance(domain, tuple):
+        return tuple(draw_part(d, draw, f"{path}.{i}", at) for i, d in enumerate(domain))
+    related = related_fields(twin)
+    if name not in related:
+        return draw_part(domain, draw, path, at)
+    seen = {field: rule_value(value) for field, value in chosen.items()}
+    rest = tuple(other for other in related if other not in chosen and other != name)
+
+    def fits(option: Any) -> bool:
+        return completes(twin, {**seen, name: option.part}, rest, at)
+
+    return draw_part(domain, draw, path, at, fits)
+
+
+def choose_among(
+    domain: Choice[Any], draw: Draw, path: str, at: Place, fits: Fits | None = None
+) -> tuple[Any, str]:
     """One option of a choice among parts, and the path under which its own axes stand."""
     labels = option_labels(domain)
-    possible = [label for label, option in labels.items() if feasible(option, at)]
+    possible = [
+        label
+        for label, option in labels.items()
+        if feasible(option, at) and (fits is None or fits(option))
+    ]
     if not possible:
         raise Infeasible(f"{path}: none of {', '.join(labels)} fits a width of {at.dim}")
     label = str(ask(draw, path, tuple(possible), len(labels)))
@@ -73,6 +102,8 @@ def feasible(domain: Any, at: Place) -> bool:
     """Whether at least one valid part can be drawn at a width and depth."""
     if isinstance(domain, Choice):
         return any(feasible(option, at) for option in domain.choice)
+    if isinstance(domain, tuple):
+        return all(feasible(inner, at) for inner in domain)
     if not isinstance(domain, Twin):
         return bool(domain.feasible(at))  # a pattern
     nested = (getattr(domain, name) for name in type(domain).model_fields)
@@ -85,6 +116,8 @@ def decisive(domain: Any) -> frozenset[str]:
     """Which numbers of the surroundings decide whether something can be drawn."""
     if isinstance(domain, Choice):
         return frozenset().union(*(decisive(option) for option in domain.choice))
+    if isinstance(domain, tuple):
+        return frozenset().union(*(decisive(inner) for inner in domain))
     if isinstance(domain, Twin):
         fields = [getattr(domain, name) for name in type(domain).model_fields]
         named = {name for field in fields for name in references(field)}
@@ -98,6 +131,9 @@ def misfit(domain: Any, at: Place, path: str) -> tuple[str, str]:
     """(path, reason) of the first thing that keeps an infeasible slot from being filled."""
     if isinstance(domain, Choice):
         return misfit(domain.choice[0], at, f"{path}.choice.0")
+    if isinstance(domain, tuple):
+        index = next(i for i, inner in enumerate(domain) if not feasible(inner, at))
+        return misfit(domain[index], at, f"{path}.{index}")
     if not isinstance(domain, Twin):
         found: tuple[str, str] = domain.misfit(at, path)  # a pattern
         return found

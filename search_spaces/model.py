@@ -1,4 +1,4 @@
-"""The language model around any stack of blocks.
+"""The models around any stack of blocks.
 
 B batch, T time, D width, V vocabulary
 """
@@ -40,19 +40,11 @@ class LanguageModel(nn.Module):
         """Mean cross-entropy in nats (targets of -100 do not count) plus the auxiliary losses."""
         logits = self(tokens)
         cross_entropy = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
-        return cross_entropy + self.auxiliary_loss()
-
-    def auxiliary_loss(self) -> Tensor:
-        """Sum of what the routers of the last forward pass ask for; zero without routers."""
-        total = next(self.parameters()).new_zeros(())
-        for module in self.modules():
-            if hasattr(module, "balance_loss"):
-                total = total + torch.as_tensor(module.balance_loss)
-        return total
+        return cross_entropy + auxiliary_loss(self)
 
     def empty_state(self) -> "DecodeState":
         """The state before the first token."""
-        return DecodeState([mixer_of(block).empty_state() for block in self.blocks])
+        return DecodeState([carried_by(block) for block in self.blocks])
 
     @torch.no_grad()
     def generate(self, tokens: Tensor, count: int) -> Tensor:
@@ -64,6 +56,46 @@ class LanguageModel(nn.Module):
         return tokens
 
 
+class Encoder(nn.Module):
+    """Tokens [B, T] to logits [B, T, V], or [B, classes] with a classification head. A token sees
+    all tokens of its sequence, later ones too."""
+
+    def __init__(
+        self,
+        *,
+        embedding: nn.Module,
+        blocks: tuple[nn.Module, ...],
+        norm: nn.Module,
+        head: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = norm
+        self.head = head
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embedding(tokens, 0)  # [B, T, D]
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.norm(x), self.embedding)
+
+    def loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy in nats (targets of -100 do not count) plus the auxiliary losses."""
+        logits = self(tokens)
+        cross_entropy = F.cross_entropy(logits.flatten(0, -2).float(), targets.flatten())
+        return cross_entropy + auxiliary_loss(self)
+
+
+def auxiliary_loss(model: nn.Module) -> Tensor:
+    """Sum of what the routers of the last forward pass ask for; zero without routers."""
+    total = next(model.parameters()).new_zeros(())
+    for module in model.modules():
+        if hasattr(module, "balance_loss"):
+            total = total + torch.as_tensor(module.balance_loss)
+    return total
+
+
 class DecodeState:
     """What each layer carries from token to token, and how many tokens were seen."""
 
@@ -72,24 +104,7 @@ class DecodeState:
         self.length = 0
 
 
-def mixer_of(block: nn.Module) -> Any:
-    """The part of a block that carries state."""
-    return next(module for module in block.modules() if hasattr(module, "empty_state"))
-
-
-class TiedHead(nn.Module):
-    """Logits with the embedding's own matrix."""
-
-    def forward(self, x: Tensor, embedding: Any) -> Tensor:
-        return F.linear(x, embedding.token.weight)
-
-
-class Head(nn.Module):
-    """Logits with a matrix of their own."""
-
-    def __init__(self, *, dim: int, vocab: int) -> None:
-        super().__init__()
-        self.out = nn.Linear(dim, vocab, bias=False)
-
-    def forward(self, x: Tensor, embedding: Any) -> Tensor:
-        return self.out(x)
+def carried_by(block: nn.Module) -> Any:
+    """What the mixer of a block carries before the first token; None where there is no mixer."""
+    mixer: Any = next((m for m in block.modules() if hasattr(m, "empty_state")), None)
+    return None if mixer is None else mixer.empty_state()

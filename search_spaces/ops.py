@@ -63,6 +63,12 @@ def elementwise(name: str, reads: Sequence[str], width: int, *, params: int = 0)
     return Op(name, tuple(reads), (width,), expects=tuple((width,) for _ in reads), params=params)
 
 
+def shared(values: int) -> int:
+    """Scratch per token of values that the sequences of a batch share, such as a mask; taken as two
+    sequences, for a batch is not known here."""
+    return -(-values // 2)
+
+
 def scope(ops: Ops, name: str, reads: str) -> Ops:
     """The same operators under a prefix, reading their input from another operator."""
 

@@ -6,6 +6,8 @@ any of them may be offered in a ``choice``.
     {"kind": "repeat", "parts": [A, A, B]}                 A A B A A B ...
     {"kind": "ratio", "background": A, "placed": B,
      "ratio": "3:1", "placement": "interleaved"}           A A A B A A A B ...
+    {"kind": "count", "background": A, "placed": B,
+     "count": 2, "placement": "both_ends"}                 B A A A A A A B
     {"kind": "explicit", "parts": [A, B, B, A]}            layer by layer; depth must be 4
     {"kind": "each", "part": {"choice": [A, B]}}           drawn afresh for each layer
 """
@@ -13,13 +15,13 @@ any of them may be offered in a ``choice``.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, create_model
 
 from nas.errors import Infeasible
 from nas.search_spaces.axes import Draw
-from nas.search_spaces.base import Model, Part, Place
+from nas.search_spaces.base import Model, Part, Place, Source
 from nas.search_spaces.catalogue import SLOTS
 from nas.search_spaces.domains import Choice, domain_of, values
 from nas.search_spaces.drawing import ask, choose_among, decisive, draw_part, feasible, misfit
@@ -32,13 +34,22 @@ RatioText = Annotated[
     Field(description="a ratio background:placed as text, such as '3:1', '0:1' or '1:0'"),
 ]
 """``background:placed``, such as 3:1; 0:1 is all placed, 1:0 none."""
-Placement = Literal["interleaved", "bottom", "top", "both_ends", "middle"]
+LayersPlaced = Annotated[int, Field(strict=True, ge=0, le=512)]
+Placement = Literal["interleaved", "interleaved_first", "bottom", "top", "both_ends", "middle"]
+"""Where the placed layers stand; interleaved is the last layer of each group, or the first."""
 
 
 class Pattern(Model, ABC):
     """Base of all patterns."""
 
     model_config = ConfigDict(use_attribute_docstrings=False)  # slots make theirs in memory
+    papers: ClassVar[tuple[Source, ...]] = ()
+    """Whose placements of layers it expresses."""
+
+    @classmethod
+    def name(cls) -> str:
+        """Its kind."""
+        return str(cls.model_fields["kind"].default)
 
     @abstractmethod
     def feasible(self, at: Place) -> bool:
@@ -109,6 +120,19 @@ class Explicit(Pattern):
 class Each(Pattern):
     """Drawn afresh for each layer: the widest space, with one question or more for each layer."""
 
+    papers = (
+        Source(
+            "Neural Architecture Search on Efficient Transformers and Beyond",
+            "https://arxiv.org/abs/2207.13955",
+            "the ranking predictor, whose place samplers take",
+        ),
+        Source(
+            "What Matters in Transformers? Not All Attention is Needed",
+            "https://arxiv.org/abs/2406.15786",
+            "the redundancy score that chooses the layers; here the search does",
+        ),
+    )
+
     kind: Literal["each"] = "each"
     part: Any
 
@@ -119,24 +143,19 @@ class Each(Pattern):
         return tuple(draw_part(self.part, draw, f"{path}.{layer}", at) for layer in range(at.depth))
 
 
-class Ratio(Pattern):
-    """Two parts in a ratio. At least one layer is `placed` unless the ratio is n:0."""
+class Placed(Pattern):
+    """Two parts, one of which is placed among layers of the other."""
 
-    kind: Literal["ratio"] = "ratio"
     background: Any
     placed: Any
-    ratio: Any
     placement: Any = "interleaved"
 
-    def feasible(self, at: Place) -> bool:
-        ratios = list(values(self.ratio))
-        wanted = [self.placed] if any(not r.endswith(":0") for r in ratios) else []
-        wanted += [self.background] if any(not r.startswith("0:") for r in ratios) else []
-        return all(feasible(part, at) for part in wanted)
+    @abstractmethod
+    def draw_count(self, draw: Draw, path: str, depth: int) -> int:
+        """How many of the layers hold the placed part."""
 
     def draw(self, draw: Draw, path: str, at: Place) -> tuple[Part, ...]:
-        ratio = str(_ask(self.ratio, draw, f"{path}.ratio"))
-        count = placed_layers(ratio, at.depth)
+        count = self.draw_count(draw, path, at.depth)
         layers: frozenset[int] = frozenset(range(count))
         if 0 < count < at.depth:
             placement = _ask(self.placement, draw, f"{path}.placement")
@@ -147,6 +166,87 @@ class Ratio(Pattern):
             background = draw_part(self.background, draw, f"{path}.background", at)
         drawn = (placed if layer in layers else background for layer in range(at.depth))
         return tuple(part for part in drawn if part is not None)
+
+
+class Ratio(Placed):
+    """Two parts in a ratio. At least one layer is `placed` unless the ratio is n:0."""
+
+    papers = (
+        Source(
+            "A Systematic Analysis of Hybrid Linear Attention",
+            "https://arxiv.org/abs/2507.06457",
+        ),
+        Source(
+            "Multimodal Mamba: Decoder-only Multimodal State Space Model via Quadratic to Linear "
+            "Distillation",
+            "https://arxiv.org/abs/2502.13145",
+            "seeding state-space layers from attention, and distillation",
+        ),
+    )
+
+    kind: Literal["ratio"] = "ratio"
+    ratio: Any
+
+    def feasible(self, at: Place) -> bool:
+        ratios = list(values(self.ratio))
+        wanted = [self.placed] if any(not r.endswith(":0") for r in ratios) else []
+        wanted += [self.background] if any(not r.startswith("0:") for r in ratios) else []
+        return all(feasible(part, at) for part in wanted)
+
+    def draw_count(self, draw: Draw, path: str, depth: int) -> int:
+        return placed_layers(str(_ask(self.ratio, draw, f"{path}.ratio")), depth)
+
+
+class CountOf(Placed):
+    """So many layers of one part among layers of another, whatever the depth."""
+
+    papers = (
+        Source(
+            "Efficient Long-Range Transformers: You Need to Attend More, but Not Necessarily at "
+            "Every Layer",
+            "https://arxiv.org/abs/2310.12442",
+            "continued training on long sequences",
+        ),
+        Source(
+            "LightTransfer: Your Long-Context LLM is Secretly a Hybrid Model with Effortless "
+            "Adaptation",
+            "https://arxiv.org/abs/2410.13846",
+            "the lazy score that chooses the layers; here the search does",
+        ),
+        Source(
+            "LAIT: Efficient Multi-Segment Encoding in Transformers with Layer-Adjustable "
+            "Interaction",
+            "https://arxiv.org/abs/2305.19585",
+        ),
+        Source(
+            "Parallelizing Linear Transformers with the Delta Rule over Sequence Length",
+            "https://arxiv.org/abs/2406.06484",
+        ),
+    )
+
+    kind: Literal["count"] = "count"
+    count: Any
+
+    def feasible(self, at: Place) -> bool:
+        counts = self._counts(at.depth)
+        wanted = [self.placed] if any(counts) else []
+        wanted += [self.background] if any(count < at.depth for count in counts) else []
+        return bool(counts) and all(feasible(part, at) for part in wanted)
+
+    def decisive(self) -> frozenset[str]:
+        return super().decisive() | {"depth"}
+
+    def misfit(self, at: Place, path: str) -> tuple[str, str]:
+        if not self._counts(at.depth):
+            return f"{path}.count", f"no count is at most the {at.depth} layers"
+        return super().misfit(at, path)
+
+    def draw_count(self, draw: Draw, path: str, depth: int) -> int:
+        counts = self._counts(depth)
+        return int(str(ask(draw, f"{path}.count", counts, len(tuple(values(self.count))))))
+
+    def _counts(self, depth: int) -> tuple[int, ...]:
+        return tuple(count for count in values(self.count) if count <= depth)
 
 
 def placed_layers(ratio: str, depth: int) -> int:
@@ -165,6 +265,8 @@ def positions(count: int, depth: int, placement: Any) -> frozenset[int]:
     """Which layers (0 is the bottom) hold the placed part."""
     if placement == "interleaved":  # last of each group: 3:1 in 8 layers is 3 and 7
         return frozenset((index + 1) * depth // count - 1 for index in range(count))
+    if placement == "interleaved_first":  # first of each group: 3:1 in 8 layers is 0 and 4
+        return frozenset(index * depth // count for index in range(count))
     if placement == "both_ends":
         bottom = (count + 1) // 2
         return frozenset(range(bottom)) | frozenset(range(depth - (count - bottom), depth))
@@ -181,7 +283,7 @@ def _draw_list(parts: tuple[Any, ...], draw: Draw, path: str, at: Place) -> tupl
     return tuple(draw_part(part, draw, f"{path}.{i}", at) for i, part in enumerate(parts))
 
 
-PATTERNS: tuple[type[Pattern], ...] = (Repeat, Ratio, Explicit, Each)
+PATTERNS: tuple[type[Pattern], ...] = (Repeat, Ratio, CountOf, Explicit, Each)
 
 
 @cache
@@ -194,14 +296,15 @@ def slot(name: str) -> Any:
     forms["repeat"] = create_model(f"{title}Repeat", __base__=Repeat, parts=many)
     forms["explicit"] = create_model(f"{title}Explicit", __base__=Explicit, parts=many)
     forms["each"] = create_model(f"{title}Each", __base__=Each, part=(one, ...))
-    forms["ratio"] = create_model(
-        f"{title}Ratio",
-        __base__=Ratio,
-        background=(one, ...),
-        placed=(one, ...),
-        ratio=(domain_of(RatioText), ...),
-        placement=(domain_of(Placement), "interleaved"),
-    )
+    placed: dict[str, Any] = {
+        "background": (one, ...),
+        "placed": (one, ...),
+        "placement": (domain_of(Placement), "interleaved"),
+    }
+    ratio = (domain_of(RatioText), ...)
+    forms["ratio"] = create_model(f"{title}Ratio", __base__=Ratio, ratio=ratio, **placed)
+    count = (domain_of(LayersPlaced), ...)
+    forms["count"] = create_model(f"{title}Count", __base__=CountOf, count=count, **placed)
     return tagged_union(forms, list(forms.values()))
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import Discriminator, Field, Tag, create_model
 
 from nas.search_spaces.base import Part
-from nas.search_spaces.catalogue import NESTED_SLOTS
+from nas.search_spaces.catalogue import NESTED_LISTS, NESTED_SLOTS
 from nas.search_spaces.domains import Choice, domain_of
 from nas.search_spaces.twin import Twin, field_type
 
@@ -25,8 +25,11 @@ def searchable(part: type[Part]) -> type[Twin]:
             continue
         nested = NESTED_SLOTS.get((part.__name__, name))
         if nested is not None:
-            kind, default = part_domain(nested), info.default
-            if not info.is_required():
+            one: Any = part_domain(nested)
+            kind, default = one, info.default
+            if (part.__name__, name) in NESTED_LISTS:
+                kind = Annotated[tuple[one, ...], *info.metadata]
+            elif not info.is_required() and info.default is not None:
                 own: type[Part] = type(default)
                 default = searchable(own).model_validate(default.model_dump())
         else:

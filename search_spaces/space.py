@@ -7,14 +7,14 @@ returns is valid by construction.
 
 import random
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from nas.search_spaces.architecture import Architecture
+from nas.search_spaces.architecture import Architecture, Family, with_head
 from nas.search_spaces.axes import Axis, Draw, RandomDraw, RecordingDraw, survey
 from nas.search_spaces.base import Model, Place
-from nas.search_spaces.catalogue import EMBEDDINGS, NORMS
+from nas.search_spaces.catalogue import EMBEDDINGS, HEADS, NORMS
 from nas.search_spaces.domains import (
     BoolDomain,
     Choice,
@@ -24,18 +24,21 @@ from nas.search_spaces.domains import (
     values,
 )
 from nas.search_spaces.drawing import ask, decisive, draw_part, feasible, misfit
+from nas.search_spaces.legality import illegal, longest_input
 from nas.search_spaces.patterns import draw_slot, slot
 from nas.search_spaces.searchable import part_domain
 
 if TYPE_CHECKING:
     EmbeddingDomain: TypeAlias = Any
     NormDomain: TypeAlias = Any
+    HeadDomain: TypeAlias = Any
     BlockSlot: TypeAlias = Any
     MixerSlot: TypeAlias = Any
     FFNSlot: TypeAlias = Any
 else:
     EmbeddingDomain = part_domain(EMBEDDINGS)
     NormDomain = part_domain(NORMS)
+    HeadDomain = part_domain(HEADS)
     BlockSlot, MixerSlot, FFNSlot = slot("blocks"), slot("mixers"), slot("ffns")
 
 
@@ -77,13 +80,13 @@ DimDomain = Annotated[
 ]
 
 
-SLOT_FIELDS = ("embedding", "block", "mixer", "ffn", "norm")
+SLOT_FIELDS = ("embedding", "block", "mixer", "ffn", "norm", "head")
 
 
 class SearchSpace(Model):
     """All architectures that a study may propose."""
 
-    family: Literal["causal_lm"] = "causal_lm"
+    family: Family = "causal_lm"
     vocab: WholeNumber = 256
     """Tokens in the vocabulary; 256 for bytes."""
     dim: DimDomain
@@ -100,6 +103,20 @@ class SearchSpace(Model):
     """After the last layer."""
     tied: BoolDomain = True
     """Whether the output shares the embedding's matrix."""
+    head: HeadDomain = Field(default_factory=lambda: {"kind": "next_token"}, validate_default=True)
+    """From the last hidden states to logits; an encoder's is ``masked_token`` unless given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_head(cls, given: Any) -> Any:
+        return with_head(given)
+
+    @model_validator(mode="after")
+    def _is_legal(self) -> "SearchSpace":
+        for name in SLOT_FIELDS:
+            if wrong := illegal(getattr(self, name), self.family, name):
+                raise ValueError(wrong)
+        return self
 
     @model_validator(mode="after")
     def _holds_something(self) -> "SearchSpace":
@@ -115,7 +132,7 @@ class SearchSpace(Model):
     def _why_empty(self) -> str:
         """Which slot cannot be filled, and why, as an example."""
         widths, depths = self._widths, tuple(values(self.depth))
-        places = [Place(width, depth, 0) for depth in depths for width in widths]
+        places = [self._place(width, depth) for depth in depths for width in widths]
         for name in SLOT_FIELDS:
             domain = getattr(self, name)
             if not any(feasible(domain, at) for at in places):
@@ -144,10 +161,8 @@ class SearchSpace(Model):
     @property
     def max_tokens(self) -> int | None:
         """The longest sequence that every member can read; None is without limit."""
-        domain = self.embedding
-        options = domain.choice if isinstance(domain, Choice) else (domain,)
-        found = [limit for o in options for limit in values(getattr(o, "max_tokens", None))]
-        return min((limit for limit in found if isinstance(limit, int)), default=None)
+        found = longest_input(self)
+        return None if found is None else found[0]
 
     def example(self, seed: int = 0) -> Architecture:
         """A random member."""
@@ -158,7 +173,7 @@ class SearchSpace(Model):
         """For each depth, the widths with which every slot can be filled."""
         widths = self._widths
         table = {
-            depth: tuple(width for width in widths if self._fits(Place(width, depth, 0)))
+            depth: tuple(width for width in widths if self._fits(self._place(width, depth)))
             for depth in values(self.depth)
         }
         return {depth: fitting for depth, fitting in table.items() if fitting}
@@ -168,6 +183,9 @@ class SearchSpace(Model):
         """Every width that the space may consider."""
         domain = self.dim
         return tuple(domain.members() if isinstance(domain, MatchParams) else values(domain))
+
+    def _place(self, dim: int, depth: int) -> Place:
+        return Place(dim, depth, 0, self.family == "causal_lm")
 
     def _fits(self, at: Place) -> bool:
         return all(self._slot_fits(name, at) for name in SLOT_FIELDS)
@@ -190,13 +208,14 @@ class SearchSpace(Model):
         return {name: decisive(getattr(self, name)) for name in SLOT_FIELDS}
 
     def _at(self, dim: int, depth: int, draw: Draw) -> Architecture:
-        at = Place(dim, depth, 0)
+        at = self._place(dim, depth)
         embedding = draw_part(self.embedding, draw, "embedding", at)
         blocks = draw_slot(self.block, draw, "block", at)
         mixers = draw_slot(self.mixer, draw, "mixer", at)
         ffns = draw_slot(self.ffn, draw, "ffn", at)
         norm = draw_part(self.norm, draw, "norm", at)
-        tied = tuple(values(self.tied))
+        head: Any = draw_part(self.head, draw, "head", at)
+        tied = tuple(values(self.tied)) if head.over_vocabulary else (True,)
         return Architecture.model_validate(
             {
                 "family": self.family,
@@ -209,6 +228,7 @@ class SearchSpace(Model):
                 ),
                 "norm": norm,
                 "tied": ask(draw, "tied", tied, len(tied)),
+                "head": head,
             }
         )
 

@@ -105,10 +105,18 @@ def named_numbers(domain: Any) -> tuple[tuple[str, str], ...]:
 
 
 def is_nested(domain: Any) -> bool:
-    """Whether a field holds a part, or a choice among parts."""
+    """Whether a field holds a part, a choice among parts, or a list of these."""
     if isinstance(domain, Choice):
         return isinstance(domain.choice[0], Twin)
+    if isinstance(domain, tuple):
+        return bool(domain) and is_nested(domain[0])
     return isinstance(domain, Twin)
+
+
+def part_classes(domain: Any) -> tuple[Any, ...]:
+    """What a rule may see of a field that holds a part: the class of each part on offer."""
+    options = domain.choice if isinstance(domain, Choice) else (domain,)
+    return tuple(dict.fromkeys(option.part for option in options))
 
 
 def draw_order(twin: Twin) -> tuple[str, ...]:
@@ -137,12 +145,14 @@ def draw_order(twin: Twin) -> tuple[str, ...]:
 
 
 def related_fields(twin: Twin) -> tuple[str, ...]:
-    """Fields that depend on others, or on which others depend, in drawing order."""
+    """Fields that depend on others, or on which others depend, in drawing order: numbers, then
+    parts."""
     names = {name for rule in twin.part.rules for name in rule.fields}
     for name in type(twin).model_fields:
         following = references(getattr(twin, name))
         names |= {name, *following} if following else set()
-    return tuple(name for name in draw_order(twin) if name in names)
+    nested = (name for name in type(twin).model_fields if is_nested(getattr(twin, name)))
+    return tuple(name for name in (*draw_order(twin), *nested) if name in names)
 
 
 def candidates(
@@ -150,6 +160,8 @@ def candidates(
 ) -> Iterator[tuple[Scalar, Any]]:
     """(answer, value) pairs of a field that its own type accepts."""
     domain = getattr(twin, name)
+    if is_nested(domain):
+        return ((part.__name__, part) for part in part_classes(domain))
     numbers = {**chosen, "dim": at.dim, "depth": at.depth}
     pairs: Iterator[tuple[Any, Any]]
     if isinstance(domain, Times):

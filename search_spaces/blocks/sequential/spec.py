@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Literal
 
 from nas.plan import Call
-from nas.search_spaces.base import Block, Place, Source
+from nas.search_spaces.base import NOTHING, Block, Place, Source
 from nas.search_spaces.ops import Ops, output, scope
 from nas.search_spaces.residuals.pre_norm.spec import PreNorm
 
@@ -24,12 +24,18 @@ class Sequential(Block):
     kind: Literal["sequential"] = "sequential"
     residual: "AnyResidual" = PreNorm()
 
-    def join_ops(self, at: Place, context: int, mixer: Ops, ffn: Ops) -> Ops:
-        first = scope(self.residual.wrap_ops(at, context, mixer), "mixer", "x")
-        second = scope(self.residual.wrap_ops(at, context, ffn), "ffn", output(first))
-        return (*first, *second)
+    def join_ops(self, at: Place, context: int, mixer: Ops | None, ffn: Ops | None) -> Ops:
+        ops: Ops = ()
+        for name, inner in (("mixer", mixer), ("ffn", ffn)):
+            if inner is not None:
+                wrapped = self.residual.wrap_ops(at, context, inner)
+                ops = (*ops, *scope(wrapped, name, output(ops)))
+        return ops
 
-    def join_plan(self, at: Place, mixer: Call, ffn: Call) -> Call:
+    def join_plan(self, at: Place, mixer: Call | None, ffn: Call | None) -> Call:
+        if mixer is None or ffn is None:  # the block is its only sublayer
+            alone = mixer or ffn
+            return NOTHING if alone is None else self.residual.wrap_plan(at, alone)
         return Call(
             "nas.search_spaces.blocks.sequential.module:SequentialBlock",
             {

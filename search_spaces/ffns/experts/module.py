@@ -26,11 +26,15 @@ class RoutedExperts(nn.Module):
         tokens = x.flatten(0, -2)  # [N, D]
         logits = self.router(tokens).float()  # [N, E]
         best, chosen = logits.topk(self.top_k, dim=-1)  # [N, K]
-        gates = best.softmax(dim=-1).to(x.dtype)
+        gates = self.gates(logits, best).to(x.dtype)
         load = torch.bincount(chosen.flatten(), minlength=len(self.experts))  # [E]
         self.balance_loss = self.balance_weight * imbalance(logits, load)
         passes = self.run_experts(tokens, chosen, load)  # [N, K, D]
         return (passes * gates[..., None]).sum(dim=1).view_as(x)
+
+    def gates(self, logits: Tensor, best: Tensor) -> Tensor:
+        """Softmax over the K chosen: logits [N, E], best [N, K] -> [N, K]."""
+        return best.softmax(dim=-1)
 
     def run_experts(self, tokens: Tensor, chosen: Tensor, load: Tensor) -> Tensor:
         """Sorts the N x K passes by expert, runs each expert once, and puts them back in order."""
@@ -40,6 +44,15 @@ class RoutedExperts(nn.Module):
         work = zip(self.experts, groups, strict=True)
         passes = [expert(group) for expert, group in work if len(group)]
         return torch.cat(passes).index_select(0, order.argsort()).unflatten(0, chosen.shape)
+
+
+class ShareOfAllExperts(RoutedExperts):
+    """Gates are softmax over all E experts and are not renormalised over the chosen
+    (arXiv 2401.06066)."""
+
+    def gates(self, logits: Tensor, best: Tensor) -> Tensor:
+        """Softmax over all, of the K chosen: logits [N, E], best [N, K] -> [N, K]."""
+        return (best - logits.logsumexp(dim=-1, keepdim=True)).exp()
 
 
 class WithSharedExperts(nn.Module):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from nas.plan import Call
-from nas.search_spaces.base import FFN, Place, Rule, Source
+from nas.search_spaces.base import FFN, Flag, Place, Rule, Source
 from nas.search_spaces.ops import Op, Ops, elementwise, linear, output, scope
 
 if TYPE_CHECKING:
@@ -57,6 +57,14 @@ class Experts(FFN):
             "expert": {"kind": "relu_squared", "hidden": 24},
             "balance_weight": 0.0,
         },
+        {
+            "kind": "experts",
+            "experts": 6,
+            "top_k": 3,
+            "shared": 1,
+            "expert": {"kind": "geglu", "hidden": 16},
+            "renormalise": False,
+        },
     )
     rules = (
         Rule(
@@ -77,6 +85,9 @@ class Experts(FFN):
     """One expert; all experts have this form."""
     balance_weight: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
     """Of the load-balancing loss, which is 1 before weighting when every expert gets the same."""
+    renormalise: Flag = True
+    """Whether the gates of a token's chosen experts add up to 1, as in Mixtral; otherwise they keep
+    their share of a softmax over all experts, as in DeepSeekMoE."""
 
     def ops(self, at: Place, context: int) -> Ops:
         expert = self.expert.ops(at, context)
@@ -117,8 +128,9 @@ class Experts(FFN):
 
     def plan(self, at: Place) -> Call:
         expert = self.expert.plan(at)
+        name = "RoutedExperts" if self.renormalise else "ShareOfAllExperts"
         routed = Call(
-            f"{MODULE}:RoutedExperts",
+            f"{MODULE}:{name}",
             {
                 "dim": at.dim,
                 "top_k": self.top_k,

@@ -12,11 +12,13 @@ class GELU(DenseFFN):
 
     papers = (Source("Gaussian Error Linear Units (GELUs)", "https://arxiv.org/abs/1606.08415"),)
     example = {"kind": "gelu", "hidden": 128}
-    variants = ({"kind": "gelu", "hidden": 48, "bias": True},)
+    variants = ({"kind": "gelu", "hidden": 48, "bias": True, "approximate": "tanh"},)
 
     kind: Literal["gelu"] = "gelu"
     hidden: Count
     bias: Flag = False
+    approximate: Literal["none", "tanh"] = "none"
+    """How GELU is computed: with erf, or with the tanh that GPT-2 was trained with."""
 
     def ops(self, at: Place, context: int) -> Ops:
         return (
@@ -28,5 +30,10 @@ class GELU(DenseFFN):
     def plan(self, at: Place) -> Call:
         return Call(
             "nas.search_spaces.ffns.gelu.module:GELU",
-            {"dim": at.dim, "hidden": self.hidden, "bias": self.bias},
+            {
+                "dim": at.dim,
+                "hidden": self.hidden,
+                "bias": self.bias,
+                "approximate": self.approximate,
+            },
         )

@@ -29,8 +29,9 @@ class Sandwich(Residual):
     def wrap_ops(self, at: Place, context: int, inner: Ops) -> Ops:
         before = scope(self.norm.ops(at, context), "before", "x")
         body = scope(inner, "inner", output(before))
-        after = scope(self.norm.ops(at, context), "after", output(body, output(before)))
-        return (*before, *body, *after, elementwise("add", ("x", output(after)), at.dim))
+        inside = output(body, output(before))
+        after = scope(self.norm.ops(at, context), "after", inside)
+        return (*before, *body, *after, elementwise("add", ("x", output(after, inside)), at.dim))
 
     def wrap_plan(self, at: Place, inner: Call) -> Call:
         return Call(

@@ -1,0 +1,35 @@
+"""Logits of the next token."""
+
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+from nas.plan import Call
+from nas.search_spaces.base import Head, Place, Source
+from nas.search_spaces.ops import Ops, linear
+
+_MODULE = "nas.search_spaces.heads.next_token.module"
+
+
+class NextToken(Head):
+    """One matrix product at each position; the matrix may be the embedding's own (tied)."""
+
+    papers = (
+        Source(
+            "Using the Output Embedding to Improve Language Models",
+            "https://arxiv.org/abs/1608.05859",
+        ),
+    )
+    example = {"kind": "next_token"}
+    families = ("causal_lm",)
+    family_reason: ClassVar[str] = "an encoder sees the token that it would have to predict"
+
+    kind: Literal["next_token"] = "next_token"
+
+    def output_ops(self, at: Place, vocab: int, context: int, *, tied: bool) -> Ops:
+        product = linear("product", "x", at.dim, vocab)
+        return (replace(product, params=0) if tied else product,)
+
+    def output_plan(self, at: Place, vocab: int, *, tied: bool) -> Call:
+        if tied:
+            return Call(f"{_MODULE}:TiedHead")
+        return Call(f"{_MODULE}:Head", {"dim": at.dim, "vocab": vocab})

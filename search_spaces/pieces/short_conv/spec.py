@@ -1,0 +1,24 @@
+"""The price of a depthwise causal convolution."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from nas.search_spaces.ops import Op
+
+ConvWidth = Annotated[int, Field(strict=True, ge=2, le=64)]
+"""Tokens that a short convolution sees, the present one included."""
+
+
+def short_conv(name: str, reads: str, channels: int, width: int, *, bias: bool = False) -> Op:
+    """2 x width FLOPs for each channel and token; decoding carries channels x (width - 1) values
+    (declare them in ``memory``)."""
+    return Op(
+        name,
+        (reads,),
+        (channels,),
+        "convolution",
+        expects=((channels,),),
+        params=channels * (width + bias),
+        flops=2 * channels * width,
+    )
