@@ -4,19 +4,16 @@ B batch, T time, D width, S keys held, H query heads, G key and value heads, K h
 R routed heads
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from nas.search_spaces.mixers.attention.module import (
-    Everything,
-    KeyValueCache,
-    Window,
-    split_heads,
-)
+from nas.search_spaces.mixers.attention.module import split_heads
 
 
 class MixtureOfHeads(nn.Module):
-    """Causal softmax attention whose heads are weighed for each token: [B, T, D] -> [B, T, D].
+    """Softmax attention whose heads are weighed for each token: [B, T, D] -> [B, T, D].
 
     All heads are computed; those that a token does not use weigh nothing.
     """
@@ -29,32 +26,31 @@ class MixtureOfHeads(nn.Module):
         groups: int,
         head_dim: int,
         position: nn.Module,
-        scope: "Everything | Window",
+        scope: Any,
         router: nn.Module,
     ) -> None:
         super().__init__()
-        self.window = scope.window
         self.head_dim = head_dim
         self.position = position
-        self.scope = scope
+        self.scope: Any = scope
         self.router = router
         self.query = nn.Linear(dim, heads * head_dim, bias=False)
         self.key = nn.Linear(dim, groups * head_dim, bias=False)
         self.value = nn.Linear(dim, groups * head_dim, bias=False)
         self.out = nn.Linear(heads * head_dim, dim, bias=False)
 
-    def empty_state(self) -> KeyValueCache:
+    def empty_state(self) -> Any:
         """What decoding carries from token to token."""
-        return KeyValueCache(self.window)
+        return self.scope.empty_cache()
 
-    def forward(self, x: Tensor, state: KeyValueCache | None = None) -> Tensor:
-        offset = 0 if state is None else state.length
-        q = self.position(split_heads(self.query(x), self.head_dim), offset)  # [B, H, T, K]
-        k = self.position(split_heads(self.key(x), self.head_dim), offset)  # [B, G, T, K]
+    def forward(self, x: Tensor, state: Any = None) -> Tensor:
+        start = 0 if state is None else state.length
+        q = self.position(split_heads(self.query(x), self.head_dim), start)  # [B, H, T, K]
+        k = self.position(split_heads(self.key(x), self.head_dim), start)  # [B, G, T, K]
         v = split_heads(self.value(x), self.head_dim)
         if state is not None:
             k, v = state.append(k, v)  # [B, G, S, K]
-        y = self.scope(q, k, v).transpose(1, 2)  # [B, T, H, K]
+        y = self.scope(q, k, v, start).transpose(1, 2)  # [B, T, H, K]
         return self.out((y * self.router(x).unsqueeze(-1)).flatten(2))
 
 
@@ -70,7 +66,7 @@ class HeadRouter(nn.Module):
         self,
         *,
         dim: int,
-        shared: "SharedHeads | OneHead",
+        shared: "SharedHeads | OneHead | NoSharedHeads",
         routed: int,
         active: int,
         balance_weight: float,
@@ -80,7 +76,6 @@ class HeadRouter(nn.Module):
         self.balance_weight = balance_weight
         self.shared = shared
         self.routed = nn.Linear(dim, routed, bias=False)
-        self.sides = nn.Linear(dim, 2, bias=False)
         self.balance_loss: Tensor | float = 0.0
 
     def forward(self, x: Tensor) -> Tensor:
@@ -88,15 +83,41 @@ class HeadRouter(nn.Module):
         best = probability.topk(self.active, dim=-1).indices
         chosen = torch.zeros_like(probability).scatter(-1, best, 1.0)
         self.balance_loss = self.balance(probability, chosen)
-        to_shared, to_routed = (2 * self.sides(x).softmax(-1)).split(1, dim=-1)  # [B, T, 1]
         routed = probability.shape[-1] * probability * chosen
-        return torch.cat((to_shared * self.shared(x), to_routed * routed), dim=-1)
+        return self.join(self.shared(x), routed, x)
+
+    def join(self, shared: Tensor, routed: Tensor, x: Tensor) -> Tensor:
+        """Shared and routed heads count alike."""
+        return torch.cat((shared, routed), dim=-1)
 
     def balance(self, probability: Tensor, chosen: Tensor) -> Tensor:
         """Grows when the heads that are chosen often are also those given much probability."""
         share = chosen.mean((0, 1)) / self.active  # [R]
         balance = probability.shape[-1] * (share * probability.mean((0, 1))).sum()
         return self.balance_weight * balance
+
+
+class SidedHeadRouter(HeadRouter):
+    """A router that also weighs the shared heads against the routed ones, with two numbers whose
+    sum is two."""
+
+    def __init__(
+        self,
+        *,
+        dim: int,
+        shared: "SharedHeads | OneHead | NoSharedHeads",
+        routed: int,
+        active: int,
+        balance_weight: float,
+    ) -> None:
+        super().__init__(
+            dim=dim, shared=shared, routed=routed, active=active, balance_weight=balance_weight
+        )
+        self.sides = nn.Linear(dim, 2, bias=False)
+
+    def join(self, shared: Tensor, routed: Tensor, x: Tensor) -> Tensor:
+        to_shared, to_routed = (2 * self.sides(x).softmax(-1)).split(1, dim=-1)  # [B, T, 1]
+        return torch.cat((to_shared * shared, to_routed * routed), dim=-1)
 
 
 class SharedHeads(nn.Module):
@@ -116,3 +137,10 @@ class OneHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.ones_like(x[..., :1])
+
+
+class NoSharedHeads(nn.Module):
+    """All heads are routed: no weights, [B, T, 0]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[..., :0]

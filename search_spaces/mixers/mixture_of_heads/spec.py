@@ -6,24 +6,34 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from nas.plan import Call
-from nas.search_spaces.base import Count, Memory, Mixer, Place, Rule, Source
+from nas.search_spaces.base import (
+    FAMILIES,
+    Count,
+    Flag,
+    HeadShape,
+    Memory,
+    Mixer,
+    Place,
+    Rule,
+    Source,
+)
 from nas.search_spaces.mixers.attention.spec import (
     GROUPS_DIVIDE_HEADS,
+    SCOPE_TAKES_NORMALISER,
     HeadDim,
-    keys_read,
-    keys_visible,
-    scope_plan,
 )
+from nas.search_spaces.normalisers.softmax.spec import Softmax
 from nas.search_spaces.ops import Op, Ops, linear
 from nas.search_spaces.positions.rotary.spec import Rotary
+from nas.search_spaces.scopes.everything.spec import Everything
 
 if TYPE_CHECKING:
-    from nas.search_spaces.catalogue import AnyPosition
+    from nas.search_spaces.catalogue import AnyNormaliser, AnyPosition, AnyScope
 
 SOMETHING_IS_ROUTED = Rule(
     ("heads", "shared", "active"),
-    lambda heads, shared, active: shared + active < heads,
-    "shared + active must be fewer than heads",
+    lambda heads, shared, active: shared + active <= heads and heads - shared >= 2,
+    "shared + active must be at most heads, with at least two heads routed",
 )
 
 
@@ -52,7 +62,7 @@ class MixtureOfHeads(Mixer):
             "head_dim": 16,
             "shared": 1,
             "active": 1,
-            "window": 16,
+            "scope": {"kind": "window", "window": 16},
             "balance_weight": 0.1,
         },
         {
@@ -64,8 +74,27 @@ class MixtureOfHeads(Mixer):
             "active": 2,
             "position": {"kind": "none"},
         },
+        {
+            "kind": "mixture_of_heads",
+            "heads": 4,
+            "groups": 2,
+            "head_dim": 8,
+            "shared": 0,
+            "active": 4,
+            "normaliser": {"kind": "sigmoid"},
+        },
+        {
+            "kind": "mixture_of_heads",
+            "heads": 6,
+            "groups": 2,
+            "head_dim": 8,
+            "shared": 2,
+            "active": 2,
+            "group_weights": False,
+        },
     )
-    rules = (GROUPS_DIVIDE_HEADS, SOMETHING_IS_ROUTED)
+    rules = (GROUPS_DIVIDE_HEADS, SOMETHING_IS_ROUTED, SCOPE_TAKES_NORMALISER)
+    families = FAMILIES
 
     kind: Literal["mixture_of_heads"] = "mixture_of_heads"
     heads: Count
@@ -73,13 +102,17 @@ class MixtureOfHeads(Mixer):
     groups: Count
     """Key and value heads."""
     head_dim: HeadDim
-    shared: Count
+    shared: Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
     """Heads that every token uses; the first ones."""
     active: Count
-    """Routed heads that a token uses."""
-    window: Count | None = None
-    """Keys a query may see, itself included; None is unlimited."""
+    """Routed heads that a token uses; with all of them, routing only weighs."""
+    scope: "AnyScope" = Everything()
+    """Which keys a query sees."""
+    normaliser: "AnyNormaliser" = Softmax()
+    """How scores become weights."""
     position: "AnyPosition" = Rotary()
+    group_weights: Flag = True
+    """Whether a router of its own weighs shared heads against routed ones, where there are both."""
     balance_weight: Annotated[float, Field(ge=0.0, le=10.0)] = 0.01
     """Share of the balance loss in the training loss."""
 
@@ -88,6 +121,16 @@ class MixtureOfHeads(Mixer):
         """Heads among which the router chooses."""
         return self.heads - self.shared
 
+    @property
+    def has_sides(self) -> bool:
+        """Whether shared and routed heads are weighed against each other."""
+        return self.group_weights and self.shared > 0
+
+    @property
+    def shape(self) -> HeadShape:
+        """Its heads, as scopes know them."""
+        return HeadShape(self.heads, self.groups, self.head_dim, self.head_dim)
+
     def ops(self, at: Place, context: int) -> Ops:
         query, key = self.heads * self.head_dim, self.groups * self.head_dim
         used = at.dim * (self.shared + self.active) * self.head_dim
@@ -95,15 +138,7 @@ class MixtureOfHeads(Mixer):
             replace(linear("query", "x", at.dim, query), active_params=used),
             linear("key", "x", at.dim, key),
             linear("value", "x", at.dim, key),
-            Op(
-                "attend",
-                ("query", "key", "value"),
-                (query,),
-                "attention",
-                expects=((query,), (key,), (key,)),
-                flops=4 * query * keys_read(context, self.window),
-                decode_flops=4 * query * keys_visible(context, self.window),
-            ),
+            *self.scope.attend_ops(at, self.shape, self.normaliser, context),
             *self._router(at),
             Op(
                 "weigh",
@@ -115,19 +150,15 @@ class MixtureOfHeads(Mixer):
         )
 
     def _router(self, at: Place) -> Ops:
-        alone = self.shared == 1
-        shared = () if alone else (linear("shared", "x", at.dim, self.shared),)
-        logits = (
-            *shared,
-            linear("routed", "x", at.dim, self.routed),
-            linear("sides", "x", at.dim, 2),
-        )
+        shared = (linear("shared", "x", at.dim, self.shared),) if self.shared > 1 else ()
+        sides = (linear("sides", "x", at.dim, 2),) if self.has_sides else ()
+        logits = (*shared, linear("routed", "x", at.dim, self.routed), *sides)
         reads = tuple(op.name for op in logits)
         expects = tuple(op.shape for op in logits)
         return (*logits, Op("weights", reads, (self.heads,), expects=expects))
 
     def memory(self, at: Place) -> Memory:
-        return Memory(cache_per_token=2 * self.groups * self.head_dim, cache_tokens=self.window)
+        return Memory(2 * self.groups * self.head_dim, self.scope.cache_tokens)
 
     def plan(self, at: Place) -> Call:
         return Call(
@@ -138,18 +169,18 @@ class MixtureOfHeads(Mixer):
                 "groups": self.groups,
                 "head_dim": self.head_dim,
                 "position": self.position.plan(at),
-                "scope": scope_plan(self.window),
+                "scope": self.scope.attend_plan(at, self.shape, self.normaliser),
                 "router": self._router_plan(at),
             },
         )
 
     def _router_plan(self, at: Place) -> Call:
         module = "nas.search_spaces.mixers.mixture_of_heads.module"
-        shared = Call(f"{module}:OneHead")
+        shared = Call(f"{module}:{'OneHead' if self.shared else 'NoSharedHeads'}")
         if self.shared > 1:
             shared = Call(f"{module}:SharedHeads", {"dim": at.dim, "heads": self.shared})
         return Call(
-            f"{module}:HeadRouter",
+            f"{module}:{'SidedHeadRouter' if self.has_sides else 'HeadRouter'}",
             {
                 "dim": at.dim,
                 "shared": shared,

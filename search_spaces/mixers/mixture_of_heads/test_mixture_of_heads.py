@@ -84,3 +84,32 @@ def test_following_the_balance_loss_evens_the_load() -> None:
             router.routed.weight -= 0.05 * gradient
     assert losses[0] > 1.5
     assert min(losses) < 1.2
+
+
+@pytest.mark.parametrize(
+    ("shared", "active", "group_weights"),
+    [(0, 2, True), (0, 8, True), (1, 2, False), (3, 5, True), (3, 2, False)],
+)
+def test_options_equal_the_equations(shared: int, active: int, group_weights: bool) -> None:
+    router = layer_with(shared=shared, active=active, group_weights=group_weights).router
+    x = tokens()
+    expected = torch.zeros(2, 50, 8, dtype=torch.float64)
+    sides = [1.0, 1.0]
+    for b in range(2):
+        for t in range(50):
+            if group_weights and shared:
+                sides = (2 * (router.sides.weight @ x[b, t]).softmax(0)).tolist()
+            probability = (router.routed.weight @ x[b, t]).softmax(0)
+            for head in probability.argsort(descending=True)[:active]:
+                weight = sides[1] * (8 - shared) * probability[head]
+                expected[b, t, shared + head] = weight.detach()
+            always = torch.ones(shared, dtype=torch.float64)
+            if shared > 1:
+                always = shared * (router.shared.logits.weight @ x[b, t]).softmax(0)
+            expected[b, t, :shared] = sides[0] * always.detach()
+    torch.testing.assert_close(router(x), expected)
+
+
+def test_one_routed_head_is_no_choice() -> None:
+    with pytest.raises(ValueError, match="at least two heads routed"):
+        MIXERS["mixture_of_heads"](heads=4, groups=4, head_dim=4, shared=3, active=1)
