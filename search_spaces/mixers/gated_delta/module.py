@@ -1,6 +1,6 @@
 """Gated DeltaNet (arXiv 2412.06464) and DeltaNet (arXiv 2406.06484).
 
-B batch, T time, D width, H heads, K key width, V value width, C channels of q, k and v together
+B batch, T time, D width, H heads, K key width, V value width, C channels of q, k, v together
 """
 
 import math
@@ -12,21 +12,10 @@ from torch import Tensor, nn
 from nas.kernels.gated_delta_rule.api import gated_delta_rule
 from nas.search_spaces.mixers.attention.module import split_heads
 from nas.search_spaces.norms.rms.module import RMSNorm
+from nas.search_spaces.pieces.carried.module import Carried
 
 SLOWEST_STEP = 0.001
 FASTEST_STEP = 0.1  # between these the steps of the decay start, as in Mamba-2 (arXiv 2405.21060)
-
-
-class DeltaState:
-    """The matrix of the recurrence and the latest inputs of the convolution."""
-
-    def __init__(self) -> None:
-        self.matrix: Tensor | None = None  # [B, H, K, V]
-        self.latest: Tensor | None = None  # [B, conv - 1, C]
-
-    def values_held(self) -> int:
-        """Numbers that have to be kept for one sequence."""
-        return sum(x[0].numel() for x in (self.matrix, self.latest) if x is not None)
 
 
 class GatedDelta(nn.Module):
@@ -42,52 +31,55 @@ class GatedDelta(nn.Module):
         heads: int,
         key_dim: int,
         value_dim: int,
-        conv: int,
+        conv: nn.Module,
+        feature: nn.Module,
+        largest_beta: float,
         decay: nn.Module,
         output_gate: nn.Module,
     ) -> None:
         super().__init__()
         self.key_dim = key_dim
         self.value_dim = value_dim
+        self.largest_beta = largest_beta
         self.widths = (heads * key_dim, heads * key_dim, heads * value_dim)
-        channels = sum(self.widths)
-        self.qkv = nn.Linear(dim, channels, bias=False)
-        self.conv = nn.Conv1d(channels, channels, conv, groups=channels, bias=False)
+        self.qkv = nn.Linear(dim, sum(self.widths), bias=False)
+        self.conv = conv
+        self.feature = feature
         self.beta = nn.Linear(dim, heads, bias=False)
         self.decay = decay
         self.norm = RMSNorm(dim=value_dim)  # the same weights for each head
         self.output_gate = output_gate
         self.out = nn.Linear(heads * value_dim, dim, bias=False)
 
-    def empty_state(self) -> DeltaState:
-        """What decoding carries from token to token."""
-        return DeltaState()
+    def empty_state(self) -> Carried:
+        """The matrix [B, H, K, V] and the latest inputs of the convolution [B, conv - 1, C]."""
+        return Carried()
 
-    def forward(self, x: Tensor, state: DeltaState | None = None) -> Tensor:
-        qkv = self.convolve(self.qkv(x), state)  # [B, T, C]
+    def forward(self, x: Tensor, state: Carried | None = None) -> Tensor:
+        state = Carried() if state is None else state
+        qkv, latest = self.conv(self.qkv(x), state.get("latest"))  # [B, T, C]
         q, k, v = qkv.split(self.widths, dim=-1)
-        # unit keys keep the correction a contraction
-        q = F.normalize(split_heads(q, self.key_dim), dim=-1) * self.key_dim**-0.5  # [B, H, T, K]
-        k = F.normalize(split_heads(k, self.key_dim), dim=-1)
-        v = split_heads(v, self.value_dim)  # [B, H, T, V]
-        beta = self.beta(x).sigmoid().mT  # [B, H, T]
-        before = None if state is None else state.matrix
-        o, after = gated_delta_rule(q, k, v, self.decay(x), beta, before)
-        if state is not None:
-            state.matrix = after
+        q, k = unit_heads(self.feature(q), self.key_dim), unit_heads(self.feature(k), self.key_dim)
+        v = split_heads(F.silu(v), self.value_dim)  # [B, H, T, V]
+        beta = self.largest_beta * self.beta(x).sigmoid().mT  # [B, H, T]
+        q = q * self.key_dim**-0.5
+        o, matrix = gated_delta_rule(q, k, v, self.decay(x), beta, state.get("matrix"))
+        state.tensors = {"matrix": matrix, "latest": latest}
+        state.length += x.shape[1]
         o = self.norm(o).transpose(1, 2).flatten(2)  # [B, T, H * V]
         return self.out(self.output_gate(o, x))
 
-    def convolve(self, x: Tensor, state: DeltaState | None) -> Tensor:
-        """Each channel over its own latest values, then SiLU: [B, T, C] -> [B, T, C]"""
-        past = self.conv.kernel_size[0] - 1
-        if state is None or state.latest is None:
-            x = F.pad(x, (0, 0, past, 0))
-        else:
-            x = torch.cat((state.latest, x), dim=1)
-        if state is not None:
-            state.latest = x[:, -past:].clone()  # a slice would keep all of x alive
-        return F.silu(self.conv(x.mT)).mT
+
+def unit_heads(x: Tensor, head_dim: int) -> Tensor:
+    """[B, T, H * K] -> [B, H, T, K] of length one; unit keys keep the correction a contraction."""
+    return F.normalize(split_heads(x, head_dim), dim=-1)
+
+
+class NoConv(nn.Module):
+    """In the place of a short convolution: returns x as it is, and carries nothing."""
+
+    def forward(self, x: Tensor, latest: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return x, x[:, :0]
 
 
 class LearnedDecay(nn.Module):

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from nas.plan import Call
-from nas.search_spaces.base import Mixer, Place, Source
+from nas.search_spaces.base import FAMILIES, Mixer, Place, Source
 from nas.search_spaces.ops import Ops
 
 
@@ -16,6 +16,7 @@ class Identity(Mixer):
         ),
     )
     example = {"kind": "identity"}
+    families = FAMILIES
 
     kind: Literal["identity"] = "identity"
 

@@ -16,7 +16,14 @@ class Retention(nn.Module):
     """Linear attention in which head h fades by 1 - 2^(-5 - h) per token: [B, T, D] -> same."""
 
     def __init__(
-        self, *, dim: int, heads: int, key_dim: int, value_dim: int, position: nn.Module
+        self,
+        *,
+        dim: int,
+        heads: int,
+        key_dim: int,
+        value_dim: int,
+        position: nn.Module,
+        norm: nn.Module,
     ) -> None:
         super().__init__()
         self.heads = heads
@@ -26,6 +33,7 @@ class Retention(nn.Module):
         self.query = nn.Linear(dim, heads * key_dim, bias=False)
         self.key = nn.Linear(dim, heads * key_dim, bias=False)
         self.value = nn.Linear(dim, heads * value_dim, bias=False)
+        self.norm = norm
         self.gate = nn.Linear(dim, heads * value_dim, bias=False)
         self.out = nn.Linear(heads * value_dim, dim, bias=False)
 
@@ -43,8 +51,8 @@ class Retention(nn.Module):
         if state is not None:
             state.matrix = after
             state.length += x.shape[1]
-        # one group per head, since heads that fade at different rates differ in size
-        o = F.layer_norm(o, (self.value_dim,)).transpose(1, 2).flatten(2)  # [B, T, H * V]
+        # each head by itself, since heads that fade at different rates differ in size
+        o = self.norm(o).transpose(1, 2).flatten(2)  # [B, T, H * V]
         return self.out(F.silu(self.gate(x)) * o)
 
     def log_decay(self, x: Tensor) -> Tensor:

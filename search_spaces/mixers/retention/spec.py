@@ -1,6 +1,6 @@
 """Retention: a matrix state in which each head fades at a fixed rate of its own."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from nas.kernels.linear_attention.cost import LINEAR_CHUNK, forward_flops_per_token, step_flops
 from nas.plan import Call
@@ -22,6 +22,16 @@ class Retention(Mixer):
         Source(
             "Retentive Network: A Successor to Transformer for Large Language Models",
             "https://arxiv.org/abs/2307.08621",
+            "the scaling of scores before the norm, which the norm cancels",
+        ),
+        Source(
+            "A Systematic Analysis of Hybrid Linear Attention",
+            "https://arxiv.org/abs/2507.06457",
+        ),
+        Source(
+            "Gated Linear Attention Transformers with Hardware-Efficient Training",
+            "https://arxiv.org/abs/2312.06635",
+            "learned gates, which are the mixer gated_linear",
         ),
     )
     example = {"kind": "retention", "heads": 4, "head_dim": 16}
@@ -32,6 +42,7 @@ class Retention(Mixer):
             "head_dim": 16,
             "value_factor": 2,
             "position": {"kind": "none"},
+            "norm": "rms",
         },
     )
 
@@ -41,6 +52,9 @@ class Retention(Mixer):
     """Key channels of one head."""
     value_factor: ValueFactor = 1
     position: "AnyPosition" = Rotary()
+    norm: Literal["group", "rms"] = "group"
+    """Of each head's output: mean and variance without weights, as in the paper, or root mean
+    square with one weight per channel, shared by the heads."""
 
     @property
     def value_dim(self) -> int:
@@ -54,11 +68,14 @@ class Retention(Mixer):
             linear("key", "x", at.dim, key),
             linear("value", "x", at.dim, value),
             self._recurrence(context),
-            elementwise("norm", ("recurrence",), value),
+            elementwise("norm", ("recurrence",), value, params=self._norm_params()),
             linear("gate", "x", at.dim, value),
             elementwise("silu_mul", ("gate", "norm"), value),
             linear("out", "silu_mul", value, at.dim),
         )
+
+    def _norm_params(self) -> int:
+        return self.value_dim if self.norm == "rms" else 0
 
     def _recurrence(self, context: int) -> Op:
         key, value = self.heads * self.head_dim, self.heads * self.value_dim
@@ -86,5 +103,12 @@ class Retention(Mixer):
                 "key_dim": self.head_dim,
                 "value_dim": self.value_dim,
                 "position": self.position.plan(at),
+                "norm": self._norm_plan(),
             },
         )
+
+    def _norm_plan(self) -> Call:
+        if self.norm == "rms":
+            return Call("nas.search_spaces.norms.rms.module:RMSNorm", {"dim": self.value_dim})
+        numbers: dict[str, Any] = {"normalized_shape": self.value_dim, "elementwise_affine": False}
+        return Call("torch.nn:LayerNorm", numbers)

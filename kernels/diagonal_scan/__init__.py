@@ -1,0 +1,1 @@
+"""A linear recurrence on each channel by itself, as in HGRN and diagonal state spaces."""
