@@ -12,6 +12,7 @@ from nas import errors
 from nas.errors import NasError, Problem, Unavailable
 from nas.record import Event
 from nas.search_spaces.listing import CatalogueEntry
+from nas.search_spaces.papers import PaperEntry
 from nas.store.base import TrialQuery
 from nas.study import Limit
 from nas.views import (
@@ -21,7 +22,6 @@ from nas.views import (
     Front,
     Graph,
     Health,
-    PaperEntry,
     StudyView,
     TrialPage,
     TrialView,
@@ -137,9 +137,10 @@ class Client:
         """Every part with its schema and papers."""
         return self._list(CatalogueEntry, "/catalogue", params={"slot": slot} if slot else {})
 
-    def papers(self) -> tuple[PaperEntry, ...]:
-        """Every paper with the parts that carry it."""
-        return self._list(PaperEntry, "/catalogue/papers")
+    def papers(self, *, tier: int | None = None, missing: bool = False) -> tuple[PaperEntry, ...]:
+        """Every paper with the parts that carry it and what is missing."""
+        params = {"missing": missing} | ({} if tier is None else {"tier": tier})
+        return self._list(PaperEntry, "/catalogue/papers", params=params)
 
     def presets(self) -> tuple[str, ...]:
         """Names of the ready-made spaces."""

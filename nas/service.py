@@ -14,6 +14,7 @@ from nas.inputs import architecture_in, what_is
 from nas.record import Event, StudyRecord
 from nas.runner import Runner
 from nas.search_spaces.listing import CatalogueEntry, entries
+from nas.search_spaces.papers import PaperEntry, papers
 from nas.search_spaces.spaces import preset, preset_names
 from nas.settings import Settings
 from nas.store.base import Store, TrialQuery
@@ -29,7 +30,6 @@ from nas.views import (
     FrontPoint,
     Graph,
     Health,
-    PaperEntry,
     StudyView,
     TrialPage,
     TrialView,
@@ -212,18 +212,9 @@ class Service:
         """Every part. Raises NotFound for a slot that does not exist."""
         return tuple(entries(slot))
 
-    def papers(self) -> tuple[PaperEntry, ...]:
-        """Every paper with the parts that carry it, by title."""
-        carried: dict[tuple[str, str], list[str]] = {}
-        for entry in entries():
-            for paper in entry.papers:
-                carried.setdefault((paper.title, paper.link), []).append(
-                    f"{entry.slot}/{entry.kind}"
-                )
-        return tuple(
-            PaperEntry(title=title, link=link, parts=tuple(parts))
-            for (title, link), parts in sorted(carried.items())
-        )
+    def papers(self, *, tier: int | None = None, missing: bool = False) -> tuple[PaperEntry, ...]:
+        """Every paper with the parts that carry it and what is missing."""
+        return papers(tier=tier, missing=missing)
 
     def presets(self) -> tuple[str, ...]:
         """Names of the ready-made spaces."""

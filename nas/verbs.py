@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from nas.record import Event
 from nas.search_spaces.listing import CatalogueEntry
+from nas.search_spaces.papers import PaperEntry
 from nas.store.base import TrialQuery
 from nas.study import Limit
 from nas.views import (
@@ -19,7 +20,6 @@ from nas.views import (
     Front,
     Graph,
     Health,
-    PaperEntry,
     StudyView,
     TrialPage,
     TrialView,
@@ -75,8 +75,9 @@ class Verbs(Protocol):
     def catalogue(self, slot: str | None = None) -> tuple[CatalogueEntry, ...]:
         """Every part with its schema and papers."""
 
-    def papers(self) -> tuple[PaperEntry, ...]:
-        """Every paper with the parts that carry it."""
+    def papers(self, *, tier: int | None = None, missing: bool = False) -> tuple[PaperEntry, ...]:
+        """Every paper with the parts that carry it and what is missing; one tier, or only papers
+        of which something is missing."""
 
     def presets(self) -> tuple[str, ...]:
         """Names of the ready-made spaces."""

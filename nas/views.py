@@ -156,14 +156,6 @@ class Health(Model):
     """Studies that are running now."""
 
 
-class PaperEntry(Model):
-    """A paper and the parts that carry it."""
-
-    title: str
-    link: str
-    parts: tuple[str, ...]
-
-
 class Deleted(Model):
     """A study that is gone."""
 

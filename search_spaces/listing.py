@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from nas.errors import NotFound
-from nas.search_spaces.base import Model, Part
+from nas.search_spaces.base import FAMILIES, Model, Part
 from nas.search_spaces.catalogue import SLOTS
 from nas.search_spaces.patterns import PATTERNS
 from nas.search_spaces.published import published, published_names
@@ -47,6 +47,8 @@ class CatalogueEntry(Model):
     """The one first that defines the part."""
     families: tuple[str, ...]
     """Model families in which it may be used."""
+    family_reason: str = ""
+    """Why not in the others."""
     fields: tuple[FieldEntry, ...]
     rules: tuple[str, ...]
     """Relations between its fields that hold in every architecture."""
@@ -74,6 +76,7 @@ def entry(slot: str, part: type[Part]) -> CatalogueEntry:
         doc=_doc(part),
         papers=tuple(Paper(title=paper.title, link=paper.link) for paper in part.papers),
         families=part.families,
+        family_reason=part.family_reason if len(part.families) < len(FAMILIES) else "",
         fields=_fields(part),
         rules=tuple(rule.says for rule in part.rules),
         example=part.example,
@@ -117,12 +120,17 @@ def _doc(value: Any) -> str:
 
 TITLES = {
     "mixers": ("Mixers", "Along the sequence: how tokens see each other. Slot `mixer`."),
+    "scopes": ("Scopes", "Which keys a query of softmax attention sees. Field `scope`."),
+    "normalisers": ("Normalisers", "How scores become weights. Field `normaliser`."),
+    "gates": ("Gates", "What multiplies the output of attention. Field `gate`."),
+    "feature_maps": ("Feature maps", "Of linear attention. Field `feature_map`."),
     "ffns": ("FFNs", "Along the width, token by token. Slot `ffn`."),
     "blocks": ("Blocks", "How mixer and FFN form a layer. Slot `block`."),
     "residuals": ("Residuals", "Where the norm stands. Field `residual` of a block."),
     "norms": ("Norms", "Field `norm` of a residual, and slot `norm` after the last layer."),
     "positions": ("Positions", "How attention learns where a token is. Field `position`."),
     "embeddings": ("Embeddings", "Tokens to vectors. Slot `embedding`."),
+    "heads": ("Heads", "The last hidden states to logits. Slot `head`."),
 }
 """Slots in the order in which a reader meets them; one without a title here comes last."""
 
@@ -150,6 +158,8 @@ def _section(found: CatalogueEntry) -> list[str]:
         lines += ["| field | accepts | default | meaning |", "| --- | --- | --- | --- |"]
         lines += [_row(field) for field in found.fields]
         lines.append("")
+    if len(found.families) < len(FAMILIES):
+        lines.append(f"- Family {', '.join(found.families)} only: {found.family_reason}.")
     lines += [f"- Rule: {rule}." for rule in found.rules]
     lines += [f"- Paper: [{paper.title}]({paper.link})" for paper in found.papers]
     return [*lines, f"- Example: `{json.dumps(found.example)}`", ""]

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Query
 
 from nas.api.dependencies import ServiceDep
 from nas.search_spaces.listing import CatalogueEntry
+from nas.search_spaces.papers import PaperEntry, Tier
 from nas.study import StudySpec
-from nas.views import PaperEntry
 
 router = APIRouter(tags=["catalogue"])
 
@@ -22,9 +22,13 @@ def catalogue(
 
 
 @router.get("/catalogue/papers")
-def papers(service: ServiceDep) -> tuple[PaperEntry, ...]:
-    """Every paper with the parts that carry it."""
-    return service.papers()
+def papers(
+    service: ServiceDep,
+    tier: Annotated[Tier | None, Query(description="Only one tier; 1 is wanted first")] = None,
+    missing: Annotated[bool, Query(description="Only papers that lack something")] = False,
+) -> tuple[PaperEntry, ...]:
+    """Every paper with the parts that carry it and what is missing."""
+    return service.papers(tier=tier, missing=missing)
 
 
 @router.get("/catalogue/study-schema")

@@ -258,18 +258,28 @@ def catalogue(
         typer.Argument(metavar="[KIND]", help="Only one kind of part, such as mixers."),
     ] = None,
     papers: Annotated[bool, typer.Option("--papers", help="Papers and their parts.")] = False,
+    tier: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, max=3, help="With --papers: only those of one tier."),
+    ] = None,
+    missing: Annotated[
+        bool, typer.Option("--missing", help="With --papers: only those that lack something.")
+    ] = False,
     as_json: Json = False,
     server: Server = None,
 ) -> None:
     """The parts that a space can use."""
-    from nas.cli.tables import console, table
+    from nas.cli.tables import console, print_papers, table
+    from nas.errors import BadInput
 
+    if papers and slot is not None:
+        raise BadInput("give either a kind of part or --papers, not both")
+    if not papers and (missing or tier is not None):
+        raise BadInput("--tier and --missing choose among papers; add --papers")
     with stateless(server) as verbs:
         if papers:
-            found = verbs.papers()
-            rows = [(paper.title, ", ".join(paper.parts), paper.link) for paper in found]
-            drawn = table(("paper", "parts", "link"), rows)
-            show(found) if as_json else console.print(drawn)
+            found = verbs.papers(tier=tier, missing=missing)
+            show(found) if as_json else print_papers(found)
             return
         entries = verbs.catalogue(slot)
     lines = [(entry.slot, entry.kind, entry.doc.splitlines()[0]) for entry in entries]

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nas.record import Measurement, TrialRecord
+from nas.search_spaces.papers import PaperEntry, summary
 from nas.views import CostView, Front, StudyView, TrialView
 
 PIPE_COLUMNS = 140
@@ -145,3 +146,14 @@ def print_cost(cost: CostView) -> None:
         if isinstance(value, int)
     ]
     console.print(table(("cost", ">value"), rows))
+
+
+def print_papers(papers: Sequence[PaperEntry]) -> None:
+    """Papers, one after another, with their parts and what is missing; then how many."""
+    for paper in papers:
+        tier = "-" if paper.tier is None else paper.tier
+        console.print(f"{tier}  {paper.title}", markup=False, highlight=False)
+        parts = ", ".join(paper.parts) or f"{paper.state} ({', '.join(paper.axes)})"
+        for line in (parts, *(f"left out by {left_out}" for left_out in paper.missing)):
+            console.print(f"     {line}", markup=False, highlight=False)
+    console.print(summary(papers))
