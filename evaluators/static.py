@@ -16,15 +16,18 @@ def static_measurements(architecture: Architecture, target: Target) -> tuple[Mea
     Cache and state are those of one sequence.
     """
     cost = architecture.cost(target.longest)
-    values = {
+    values: dict[str, int] = {
         "params": cost.params,
         "active_params": cost.active_params,
         "flops_per_token": cost.flops,
-        "decode_flops": cost.decode_flops,
-        "kv_cache_bytes_per_token": cost.cache_values_per_token * target.value_bytes,
-        "kv_cache_bytes": cost.cache_values * target.value_bytes,
-        "state_bytes": cost.state_values * target.value_bytes,
     }
+    if architecture.family == "causal_lm":
+        values |= {
+            "decode_flops": cost.decode_flops,
+            "kv_cache_bytes_per_token": cost.cache_values_per_token * target.value_bytes,
+            "kv_cache_bytes": cost.cache_values * target.value_bytes,
+            "state_bytes": cost.state_values * target.value_bytes,
+        }
     return tuple(_measurement(metric, value) for metric, value in values.items())
 
 

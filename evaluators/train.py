@@ -162,7 +162,7 @@ def evaluate(
     loss, correct, count = 0.0, 0, 0
     for tokens, targets in batches:
         with autocast(device, bfloat16):
-            logits = model(tokens.to(device)).flatten(0, 1).float()
+            logits = model(tokens.to(device)).flatten(0, -2).float()
         wanted = targets.to(device).flatten()
         loss += F.cross_entropy(logits, wanted, ignore_index=IGNORED, reduction="sum").item()
         correct += int((logits.argmax(-1) == wanted).sum())

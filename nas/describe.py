@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.search_spaces.architecture import Architecture
-from nas.search_spaces.base import FFN, Block, Part
+from nas.search_spaces.base import FFN, Block, FeatureMap, Mixer, Normaliser, Part, Scope
 
 LINE = 60
 """Most characters of `one_line`."""
@@ -14,7 +14,6 @@ LINE = 60
 _SHORT = {  # what one line says of a part, by field
     "heads": "{}h",
     "groups": "{}g",
-    "window": "w{}",
     "experts": "{}e",
     "top_k": "top{}",
     "active": "{} active",
@@ -87,20 +86,35 @@ def short(part: Part) -> str:
     if given["groups"] == given["heads"]:
         given["groups"] = None
     said = [_SHORT[name].format(value) for name, value in given.items() if value is not None]
-    said += [short(value) for _, value in _fields(part) if isinstance(value, FFN)]
+    said += [text for _, value in _fields(part) for text in _inside(part, value)]
     return f"{part.kind}({'/'.join(said)})" if said else part.kind
 
 
+def _inside(part: Part, value: Any) -> Iterator[str]:
+    """What one line says of a part inside another: a window by its size, else the kind."""
+    if isinstance(value, tuple):
+        for item in value:
+            yield from _inside(part, item)
+    elif isinstance(value, FFN | Mixer):
+        yield short(value)
+    elif isinstance(value, Scope) and value.cache_tokens is not None:
+        yield f"w{value.cache_tokens}"
+    elif isinstance(value, Scope | Normaliser | FeatureMap) and not _is_default(part, value):
+        yield value.kind
+
+
+def _is_default(part: Part, value: Part) -> bool:
+    return any(value == info.default for info in type(part).model_fields.values())
+
+
 def details(part: Part) -> list[str]:
-    """Everything that sets a part apart, field by field: what has no default or differs from it,
-    and the parts inside. ``["heads 4", "groups 2", "head_dim 16", "position rotary"]``."""
-    said = []
-    for name, value in _fields(part):
-        if isinstance(value, Part):
-            said.append(f"{name} {full(value)}")
-        elif value != type(part).model_fields[name].default:
-            said.append(_said(name, value))
-    return said
+    """Everything that sets a part apart, field by field: what has no default or differs from it.
+    ``["heads 4", "groups 2", "head_dim 16", "scope window (window 8)"]``."""
+    return [
+        _said(name, value)
+        for name, value in _fields(part)
+        if value != type(part).model_fields[name].default
+    ]
 
 
 def full(part: Part) -> str:
@@ -120,6 +134,8 @@ def _said(name: str, value: Any) -> str:
 
 
 def _written(value: Any) -> str:
+    if isinstance(value, Part):
+        return full(value)
     if isinstance(value, tuple):
         return "/".join(_written(item) for item in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -167,7 +183,12 @@ def one_line(architecture: Architecture) -> str:
 def describe(architecture: Architecture) -> str:
     """A few lines: size, then what stands in the layers, bottom first, with all numbers."""
     layers = architecture.layers
-    head = "tied to the embedding" if architecture.tied else "with a matrix of its own"
+    own = "tied to the embedding" if architecture.tied else "with a matrix of its own"
+    head = (
+        f"{full(architecture.head)} {own}"
+        if architecture.head.over_vocabulary
+        else full(architecture.head)
+    )
     cost = architecture.cost(1)
     active = f", {amount(cost.active_params)} active" if cost.active_params < cost.params else ""
     return "\n".join(
@@ -176,9 +197,9 @@ def describe(architecture: Architecture) -> str:
             f"{architecture.vocab} tokens, {amount(cost.params)} parameters{active}",
             f"mixer: {_in_order([layer.mixer for layer in layers], full)}",
             f"ffn: {_in_order([layer.ffn for layer in layers], full)}",
-            f"block: {_in_order([layer.block for layer in layers], full)}",
+            f"block: {_in_order([layer.block for layer in layers], _block)}",
             f"embedding: {full(architecture.embedding)}; last norm: {full(architecture.norm)}; "
-            f"output {head}",
+            f"head: {head}",
         )
     )
 
@@ -221,6 +242,11 @@ def _wiring(block: Block) -> str:
     """The kinds of a block and of the parts inside; a sequential one goes without saying."""
     kinds = [*_kinds(block)]
     return " ".join(kinds[1:] if block.kind == "sequential" and len(kinds) > 1 else kinds)
+
+
+def _block(block: Block) -> str:
+    """What sets it apart; where nothing does, the kinds of which it is made."""
+    return full(block) if details(block) else " ".join(_kinds(block))
 
 
 def _kinds(part: Part) -> Iterator[str]:

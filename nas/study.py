@@ -8,7 +8,10 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from nas.evaluators.base import Direction, Metric
 from nas.evaluators.metrics import metrics_of
 from nas.evaluators.tasks import AnyTask
+from nas.evaluators.tasks.base import Task
 from nas.search_spaces.base import Count, Model
+from nas.search_spaces.domains import values
+from nas.search_spaces.legality import longest_input
 from nas.search_spaces.space import SearchSpace
 from nas.search_spaces.spaces import expand_preset
 
@@ -150,6 +153,25 @@ class StudySpec(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> "StudySpec":
+        self._check_tasks()
+        self._check_metrics()
+        self._check_lengths()
+        return self
+
+    def _check_tasks(self) -> None:
+        kinds = [task.kind for task in self.tasks]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"task: a kind is named twice ({', '.join(kinds)})")
+        for task in self.tasks:
+            if task.vocab > self.space.vocab:
+                raise ValueError(
+                    f"space.vocab: task {task.kind} uses {task.vocab} tokens and the space has "
+                    f"{self.space.vocab}; set space.vocab to {task.vocab} or more"
+                )
+            if wrong := mismatch(task, self.space):
+                raise ValueError(wrong)
+
+    def _check_metrics(self) -> None:
         known = self.metrics
         named = [(f"objectives.{i}", item.metric) for i, item in enumerate(self.objectives)]
         named += [(f"limits.{i}", item.metric) for i, item in enumerate(self.limits)]
@@ -162,25 +184,14 @@ class StudySpec(Model):
         names = [objective.metric for objective in self.objectives]
         if len(set(names)) < len(names):
             raise ValueError(f"objectives: a metric is named twice ({', '.join(names)})")
-        kinds = [task.kind for task in self.tasks]
-        if len(set(kinds)) < len(kinds):
-            raise ValueError(f"task: a kind is named twice ({', '.join(kinds)})")
-        for task in self.tasks:
-            if task.vocab > self.space.vocab:
-                raise ValueError(
-                    f"space.vocab: task {task.kind} uses {task.vocab} tokens and the space has "
-                    f"{self.space.vocab}; set space.vocab to {task.vocab} or more"
-                )
-        self._check_lengths()
-        return self
 
     def _check_lengths(self) -> None:
-        most = self.space.max_tokens
+        bound = longest_input(self.space)
         longest = max(self.target.longest, *(task.tokens_per_sequence for task in self.tasks))
-        if most is not None and longest > most:
+        if bound is not None and longest > bound[0]:
             raise ValueError(
-                f"space.embedding.max_tokens: {most} positions cannot hold the {longest} tokens of "
-                f"this study's task and target; accepted: at least {longest}"
+                f"space.{bound[1]}.max_tokens: {bound[0]} places cannot hold the {longest} tokens "
+                f"of this study's task and target; accepted: at least {longest}"
             )
 
     @property
@@ -191,4 +202,22 @@ class StudySpec(Model):
     @property
     def metrics(self) -> dict[str, Metric]:
         """Everything that this study can measure, by name."""
-        return metrics_of(self.tasks, self.target.contexts)
+        return metrics_of(self.tasks, self.target.contexts, self.space.family)
+
+
+def mismatch(task: Task, space: SearchSpace) -> str | None:
+    """Says which head of a space cannot be trained on a task; None if all can."""
+    heads = getattr(space.head, "choice", (space.head,))
+    for head in heads:
+        if head.kind != task.head:
+            return (
+                f"task: {task.kind} trains a {task.head} head and the space (family "
+                f"{space.family}) has {head.kind}; accepted: space.head {task.head}"
+            )
+        least = min(values(getattr(head, "classes", None)), default=None, key=lambda n: n or 0)
+        if task.classes is not None and least is not None and least < task.classes:
+            return (
+                f"space.head.classes: task {task.kind} has {task.classes} classes and the head "
+                f"{least}; accepted: {task.classes} or more"
+            )
+    return None

@@ -1,4 +1,5 @@
-"""The three times of a language model: prefill, one decoding step, one training step."""
+"""The times of a model: prefill and one decoding step, or an encoder's forward pass, and one
+training step."""
 
 import copy
 from collections.abc import Iterable
@@ -34,12 +35,17 @@ def latency(
     synchronize = torch.cuda.synchronize if target.device == "cuda" else _nothing
     tokens = {context: _tokens(target, context, vocab) for context in target.contexts}
 
+    decodes = hasattr(model, "empty_state")
+    read = "prefill" if decodes else "forward"
     subjects: dict[str, Subject] = {}
     model.eval()
     with torch.inference_mode():
         for context in target.contexts:
-            subjects[f"prefill.latency_ms@{context}"] = prefill(model, tokens[context])
-            subjects[f"decode.latency_ms@{context}"] = decode(model, tokens[context])
+            if decodes:
+                subjects[f"prefill.latency_ms@{context}"] = prefill(model, tokens[context])
+                subjects[f"decode.latency_ms@{context}"] = decode(model, tokens[context])
+            else:
+                subjects[f"forward.latency_ms@{context}"] = forward(model, tokens[context])
         timings = measure(subjects, INFERENCE, synchronize=synchronize)
 
     model.train()
@@ -47,7 +53,7 @@ def latency(
     for context in target.contexts:
         name = f"train_step.latency_ms@{context}"
         asked = name in wanted or (context == target.longest and "train_step.latency_ms" in wanted)
-        if asked or _is_affordable(timings[f"prefill.latency_ms@{context}"]):
+        if asked or _is_affordable(timings[f"{read}.latency_ms@{context}"]):
             subjects[name] = train_step(model, tokens[context])
     timings |= measure(subjects, TRAINING, synchronize=synchronize)
     return tuple(_measurements(timings, target))
@@ -60,6 +66,11 @@ def check_device(device: str) -> None:
             "target.device: this machine has no usable CUDA device; use 'cpu', or run the service "
             "on a machine with an NVIDIA GPU and a CUDA build of torch"
         )
+
+
+def forward(model: Any, tokens: torch.Tensor) -> Subject:
+    """Reads all tokens at once, as an encoder does."""
+    return Subject(run=lambda _: model(tokens))
 
 
 def prefill(model: Any, tokens: torch.Tensor) -> Subject:
@@ -85,7 +96,8 @@ def train_step(model: Any, tokens: torch.Tensor) -> Subject:
     """Forward, backward and AdamW. The learning rate is zero: all the work is done, and the weights
     stay as they are."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
-    targets = tokens.roll(-1, dims=1)
+    with torch.no_grad():
+        targets = model(tokens).argmax(-1)  # a token at each place, or a class for each sequence
 
     def run(_: Any) -> None:
         model.loss(tokens, targets).backward()

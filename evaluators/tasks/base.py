@@ -16,7 +16,8 @@ class TaskData(Protocol):
     """Batches of one task. The same seed and index always give the same batch."""
 
     def train_batch(self, index: int, sequences: int) -> "tuple[Tensor, Tensor]":
-        """Tokens and targets, both int64 [sequences, context]; a target of -100 does not count."""
+        """Tokens int64 [sequences, context], and targets of the same shape, or [sequences] for a
+        task that tells sequences apart; a target of -100 does not count."""
 
     def test_batches(self, sequences: int) -> "list[tuple[Tensor, Tensor]]":
         """The same held-out batches for every candidate."""
@@ -36,6 +37,13 @@ class Task(Model, ABC):
     """Tokens that the task uses: 0..vocab-1."""
     papers: ClassVar[tuple[Source, ...]] = ()
     example: ClassVar[dict[str, Any]]
+    head: ClassVar[str] = "next_token"
+    """The kind of head that it trains."""
+
+    @property
+    def classes(self) -> int | None:
+        """Classes of a task that tells sequences apart; None for one that predicts tokens."""
+        return None
 
     @property
     @abstractmethod

@@ -86,10 +86,15 @@ def _header(architecture: Architecture, context: int, bottom: float) -> tuple[li
 
 
 def wiring(architecture: Architecture, index: int, context: int) -> Ops:
-    """The operators of a layer, with the mixer and the FFN as one operator each."""
+    """The operators of a layer, with the mixer and the FFN as one operator each; one that does
+    nothing where it has neither."""
     at, layer = architecture.place(index), architecture.layers[index]
-    mixer, ffn = (Op(slot, (INPUT,), (at.dim,), kind=f"part:{slot}") for slot in ("mixer", "ffn"))
-    return layer.block.join_ops(at, context, (mixer,), (ffn,))
+    mixer, ffn = (
+        None if part.absent else (Op(slot, (INPUT,), (at.dim,), kind=f"part:{slot}"),)
+        for slot, part in (("mixer", layer.mixer), ("ffn", layer.ffn))
+    )
+    nothing = Op("nothing", (INPUT,), (at.dim,))
+    return layer.block.join_ops(at, context, mixer, ffn) or (nothing,)
 
 
 def rows(ops: Ops) -> dict[str, int]:
@@ -123,10 +128,12 @@ class _Stack:
             y = self._run(run, self._up(y), 0, [0])
         norm = merge_costs(model.norm.ops(at, self.context))
         y = self.sheet.slim(CENTRE, self._up(y), NORM, _norm_words(full(model.norm), norm[0])).top
-        head = merge_costs(model.ops(self.context)[-1:])
-        said = ["tied to the embedding" if model.tied else "matrix of its own"]
-        y = self._outer(y, "output", said, head)
-        self._shape(model.vocab, y)
+        head = model.head.output_ops(at, model.vocab, self.context, tied=model.tied)
+        said = details(model.head)
+        if model.head.over_vocabulary:
+            said = ["tied to the embedding" if model.tied else "matrix of its own", *said]
+        y = self._outer(y, model.head.kind.replace("_", " "), said, merge_costs(head))
+        self._shape(head[-1].width, y)
         return self._up(y) - GAP / 2
 
     def _outer(self, y: float, title: str, said: Sequence[str], price: Price) -> float:
@@ -259,9 +266,9 @@ def _part_of(layer: Layer, slot: str) -> Part:
 def _carries(part: Part, architecture: Architecture, layer: int) -> str:
     """The class of a mixer: what it carries from token to token."""
     memory = part.memory(architecture.place(layer))
-    if memory.cache_per_token:
-        return "both" if memory.state else "cache"
-    return "state" if memory.state else "plain"
+    if memory.growth:
+        return "both" if memory.states else "cache"
+    return "state" if memory.states else "plain"
 
 
 def _first(run: Run) -> int:

@@ -51,7 +51,8 @@ class Certificate(Model):
     checks: tuple[Check, ...]
     digests: dict[str, str]
     """SHA-256 over names, dtypes, shapes and bytes of each group of tensors."""
-    decoding: Decoding
+    decoding: Decoding | None
+    """None for a model that does not decode."""
     printed: str
     """What ``python model.py`` prints."""
     seconds: dict[str, float]

@@ -29,21 +29,25 @@ class Header:
     """Versions, device, dtype, threads, implementation: what the measurements depend on."""
 
 
+MODELS = {"causal_lm": "A causal language model", "encoder": "A bidirectional encoder"}
+
+
 def papers_of(architecture: Architecture) -> tuple[Source, ...]:
-    """The sources of all parts used, each once."""
-    return tuple(dict.fromkeys(_papers(architecture)))
+    """The papers that the parts follow, each once."""
+    return tuple({paper.title: paper for paper in _papers(architecture)}.values())
 
 
 def docstring(architecture: Architecture, header: Header, *, seed: int, weights: bool) -> str:
     """The text of the docstring, without its quotes; safe to stand between three of them."""
     paragraphs = [
-        f"A causal language model found by architecture search: architecture {architecture.id}.",
+        f"{MODELS[architecture.family]} found by architecture search: "
+        f"architecture {architecture.id}.",
         *_description(header),
         f"{_origin(header)}This file needs Python 3.11 and PyTorch, nothing else.",
         _size(architecture),
         *_tables(header),
         "Papers\n" + "\n".join(_paper_lines(papers_of(architecture))),
-        "Use\n" + "\n".join(_use(seed, weights)),
+        "Use\n" + "\n".join(_use(architecture.family, seed, weights)),
     ]
     return "\n\n".join(paragraphs) + "\n"
 
@@ -62,7 +66,7 @@ def plain(value: Any) -> str:
 
 def _papers(model: BaseModel) -> Iterator[Source]:
     if isinstance(model, Part):
-        yield from model.papers
+        yield from model.sources
     for name in type(model).model_fields:
         value = getattr(model, name)
         for item in value if isinstance(value, tuple) else (value,):
@@ -133,17 +137,23 @@ def _paper_lines(papers: Sequence[Source]) -> Iterator[str]:
         yield f"        {plain(paper.link)}"
 
 
-def _use(seed: int, weights: bool) -> Iterator[str]:
+def _use(family: str, seed: int, weights: bool) -> Iterator[str]:
+    decodes = family == "causal_lm"
+    shown = "a forward pass and a few decoded tokens" if decodes else "and a forward pass"
     rows = [
-        ("python model.py", "prints the size, a forward pass and a few decoded tokens"),
+        ("python model.py", f"prints the size, {shown}"),
         ("torch.manual_seed({seed})", ""),
         ("model = build()", "with the weights that training began with"),
     ]
     if weights:
         rows.append(("weights = load_safetensors(Path('weights.safetensors'))", ""))
         rows.append(("model.load_state_dict(weights)", "the trained weights"))
-    rows.append(("loss = model.loss(tokens, targets)", "tokens and targets [B, T]; in nats"))
-    rows.append(("tokens = model.generate(tokens, 32)", "greedy decoding with carried state"))
+    if decodes:
+        rows.append(("loss = model.loss(tokens, targets)", "tokens and targets [B, T]; in nats"))
+        rows.append(("tokens = model.generate(tokens, 32)", "greedy decoding with carried state"))
+    else:
+        rows.append(("logits = model(tokens)", "tokens [B, T]"))
+        rows.append(("loss = model.loss(tokens, targets)", "targets of -100 do not count"))
     for code, comment in rows:
         code = code.format(seed=seed)
         yield f"    {code:<37}# {comment}" if comment else f"    {code}"

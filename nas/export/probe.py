@@ -105,7 +105,8 @@ def observe_exported(job: Mapping[str, Any], index: int) -> dict[str, Any]:
     if job["weights"]:
         weights = module.load_safetensors(Path(job["weights"]))
         tensors["trained logits"] = {"logits": trained_logits(model, job, weights)}
-    facts |= {"decoding": decoding_error(model, job), "printed": printed(job["model"])}
+    decoding = decoding_error(model, job) if hasattr(model, "empty_state") else None
+    facts |= {"decoding": decoding, "printed": printed(job["model"])}
     assert not loaded_of_ours(), f"the file has imported {loaded_of_ours()}"
     return {**facts, **report(tensors, job)}
 
@@ -121,7 +122,7 @@ def observe(
     torch.manual_seed(job["seed"])  # routers may draw noise
     logits = model(tokens[:, :-1])
     torch.manual_seed(job["seed"])
-    model.loss(tokens[:, :-1], tokens[:, 1:]).backward()
+    model.loss(tokens[:, :-1], targets_of(tokens, logits)).backward()
     named = model.named_parameters()
     gradients = {name: p.grad for name, p in named if p.grad is not None}
     tensors = {"initial weights": weights, "logits": {"logits": logits}, "gradients": gradients}
@@ -138,9 +139,14 @@ def tokens_of(job: Mapping[str, Any]) -> Tensor:
     return torch.randint(job["vocab"], (BATCH, job["tokens"] + 1), generator=generator)
 
 
+def targets_of(tokens: Tensor, logits: Tensor) -> Tensor:
+    """Something to predict: the next token [B, T], or a class for each sequence [B]."""
+    return tokens[:, 1:] if logits.ndim == 3 else tokens[:, 0] % logits.shape[-1]
+
+
 @torch.no_grad()
 def trained_logits(model: Any, job: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Tensor:
-    """Logits [B, T, V] with trained weights, which stay in the model."""
+    """Logits with trained weights, which stay in the model."""
     model.load_state_dict(weights)
     logits: Tensor = model.eval()(tokens_of(job)[:, :-1])
     return logits

@@ -104,7 +104,7 @@ def _failed(verdict: Certificate | ExportRefused) -> tuple[Check, ...]:
 
 
 def _certificate(subject: Subject, ours: Answer, theirs: Answer, threads: int) -> Certificate:
-    decoding = _decoding(ours["decoding"])
+    decoding = None if ours["decoding"] is None else _decoding(ours["decoding"])
     return Certificate(
         architecture=subject.architecture.id,
         date=datetime.now(UTC),
@@ -125,7 +125,9 @@ def _certificate(subject: Subject, ours: Answer, theirs: Answer, threads: int) -
     )
 
 
-def _checks(subject: Subject, ours: Answer, theirs: Answer, decoding: Decoding) -> Iterator[Check]:
+def _checks(
+    subject: Subject, ours: Answer, theirs: Answer, decoding: Decoding | None
+) -> Iterator[Check]:
     counts = (ours["parameters"], theirs["parameters"], subject.architecture.cost(1).params)
     detail = "{:,} in the file, {:,} in the search, {:,} in closed form".format(*counts)
     yield Check(name="parameters", holds=len(set(counts)) == 1, detail=detail)
@@ -135,12 +137,13 @@ def _checks(subject: Subject, ours: Answer, theirs: Answer, decoding: Decoding) 
     for group in GROUPS:
         if group in theirs["digests"]:
             yield _bitwise(group, ours["digests"][group], theirs["digests"][group])
-    yield Check(
-        name="decoding",
-        holds=decoding.error <= decoding.tolerance,
-        detail=f"differs from the parallel forward by {decoding.error:.3g}, "
-        f"tolerance {decoding.tolerance:.3g}, float64",
-    )
+    if decoding is not None:
+        yield Check(
+            name="decoding",
+            holds=decoding.error <= decoding.tolerance,
+            detail=f"differs from the parallel forward by {decoding.error:.3g}, "
+            f"tolerance {decoding.tolerance:.3g}, float64",
+        )
     yield Check(name="python model.py", holds=bool(ours["printed"]), detail="runs")
 
 

@@ -9,8 +9,12 @@ from nas.export.header import Header, docstring
 from nas.export.parse import Import
 from nas.export.render import WIDTH
 from nas.search_spaces.architecture import Architecture
+from nas.search_spaces.legality import longest_input
 
-TRY_OUT = "nas.export.trying:try_out"
+TRY_OUT = {
+    "causal_lm": "nas.export.trying:try_out",
+    "encoder": "nas.export.trying:try_encoder",
+}
 LOAD = "nas.export.loading:load_safetensors"
 """Functions that are copied into the file as parts are."""
 RESERVED = ("SEED", "model", "weights")
@@ -21,8 +25,8 @@ PROMPT, NEW = 16, 8
 
 def longest_context(architecture: Architecture) -> int | None:
     """Tokens that the model can read at most; None is any number."""
-    limit: int | None = getattr(architecture.embedding, "max_tokens", None)
-    return limit
+    found = longest_input(architecture)
+    return None if found is None else found[0]
 
 
 def write_model(architecture: Architecture, header: Header, *, seed: int, weights: bool) -> str:
@@ -31,7 +35,7 @@ def write_model(architecture: Architecture, header: Header, *, seed: int, weight
     Raises ExportRefused where the source of a part cannot be copied; see `collect`.
     """
     plan = architecture.plan()
-    targets = [*targets_of(plan), TRY_OUT]
+    targets = [*targets_of(plan), TRY_OUT[architecture.family]]
     own = [Import("torch", None)]
     if weights:
         targets.append(LOAD)
@@ -101,5 +105,9 @@ def _run(architecture: Architecture, weights: bool) -> str:
             "    if weights.exists():",
             "        model.load_state_dict(load_safetensors(weights))",
         ]
-    lines.append(f"    try_out(model, vocab={architecture.vocab}, prompt={prompt}, new={new})")
+    if architecture.family == "causal_lm":
+        call = f"try_out(model, vocab={architecture.vocab}, prompt={prompt}, new={new})"
+    else:
+        call = f"try_encoder(model, vocab={architecture.vocab}, tokens={prompt})"
+    lines.append(f"    {call}")
     return "\n".join(lines) + "\n"

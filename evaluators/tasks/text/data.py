@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from nas.evaluators.tasks.text import corpus
-from nas.evaluators.tasks.text.spec import Text
+from nas.evaluators.tasks.text.windows import TextTask
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -32,8 +32,8 @@ class Loaded:
     files: int
 
 
-def open_text(task: Text, seed: int, cache: Path | None) -> "TextData":
-    """Reads the corpus. Raises BadInput at ``task.corpus`` as `Text.check` does."""
+def open_text(task: TextTask, seed: int, cache: Path | None) -> "TextData":
+    """Reads the corpus. Raises BadInput at ``task.corpus`` as `TextTask.check` does."""
     loaded = load(task.corpus, cache)
     task.check_length(len(loaded.text))
     return TextData(task, loaded, seed)
@@ -75,7 +75,7 @@ def _keep(part: Path, path: Path) -> Path:
 class TextData:
     """Batches of one corpus and seed."""
 
-    def __init__(self, task: Text, loaded: Loaded, seed: int) -> None:
+    def __init__(self, task: TextTask, loaded: Loaded, seed: int) -> None:
         self.task = task
         self.loaded = loaded
         self.seed = seed
