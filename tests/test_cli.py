@@ -73,6 +73,18 @@ def test_a_study_from_start_to_delete(nas: Any) -> None:
     assert "no studies" in nas("study", "list").out
 
 
+def test_papers_with_their_parts_and_what_is_missing(nas: Any) -> None:
+    every = nas("catalogue", "--papers", "--tier", "1").out
+    assert re.search(r"MatFormer: .*\n +ffns/nested\n", every)
+    assert every.splitlines()[-1].startswith("86 papers: ")
+    lacking = json.loads(nas("catalogue", "--papers", "--missing", "--json").out)
+    assert lacking
+    assert {paper["state"] for paper in lacking} <= {"in part", "no part yet"}
+    assert "add --papers" in nas("catalogue", "--missing").err
+    assert "not both" in nas("catalogue", "mixers", "--papers").err
+    assert nas("catalogue", "--papers", "--tier", "4").code == 2
+
+
 def test_every_command_takes_json_and_server() -> None:
     import typer.main
 
@@ -233,7 +245,9 @@ def test_ctrl_c_ends_a_study_so_that_it_can_be_resumed(home: Path) -> None:
         text=True,
     )
     assert running.stdout is not None
-    while not (shown := re.search(r" (\d+)/30 trials", running.stdout.readline())) or shown[1] == "0":
+    while (
+        not (shown := re.search(r" (\d+)/30 trials", running.stdout.readline())) or shown[1] == "0"
+    ):
         assert running.poll() is None
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=60)

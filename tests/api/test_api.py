@@ -8,6 +8,7 @@ import pytest
 
 from nas.client import Client
 from nas.errors import BadInput, Conflict, NotFound, Unauthorised, Unavailable
+from nas.search_spaces.papers import papers
 from nas.store.base import TrialQuery
 from nas.study import Limit
 from tests.support.fake import small_study
@@ -149,7 +150,10 @@ def test_catalogue_spaces_validation_and_cost_need_no_study(client: Client) -> N
     kinds = {(entry.slot, entry.kind) for entry in client.catalogue()}
     assert ("mixers", "attention") in kinds
     assert {entry.slot for entry in client.catalogue("ffns")} == {"ffns"}
-    assert any("arxiv.org" in paper.link for paper in client.papers())
+    assert client.papers() == papers()
+    assert client.papers(tier=2, missing=True) == papers(tier=2, missing=True)
+    with pytest.raises(BadInput, match="tier"):
+        client.papers(tier=4)
     assert "hybrid_ratio" in client.presets()
     assert client.validate(client.space("hybrid_ratio")).what == "space"
     fixed = {

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nas.search_spaces.architecture import Architecture
-from nas.search_spaces.base import Part
+from nas.search_spaces.base import FAMILIES, Part
 from tests.contracts.instances import INSTANCES, VOCAB, WIDTH, Instance, stand_in
 
 LAYER_FIELDS = {"mixers": "mixer", "ffns": "ffn", "blocks": "block"}
@@ -16,9 +16,10 @@ def architecture_with(instance: Instance) -> Architecture:
     first = {field: stand_in_any(slot) for slot, field in LAYER_FIELDS.items()}
     second = dict(first)
     model: dict[str, Any] = {"vocab": VOCAB, "dim": WIDTH, "tied": instance.slot != "norms"}
+    model["family"] = FAMILIES[0 if instance.causal else 1]
     if instance.slot in LAYER_FIELDS:
         second[LAYER_FIELDS[instance.slot]] = instance.spec
-    elif instance.slot in ("embeddings", "norms"):
+    elif instance.slot in ("embeddings", "norms", "heads"):
         model[instance.slot.removesuffix("s")] = instance.spec
     else:
         field, holder = next(_holders(instance))
@@ -27,9 +28,9 @@ def architecture_with(instance: Instance) -> Architecture:
 
 
 def stand_in_any(slot: str) -> Any:
-    """The stand-in of a slot; blocks have no operators of their own, so any will do."""
+    """The stand-in of a slot; blocks have no operators of their own, so it is the usual one."""
     if slot == "blocks":
-        return next(i.spec for i in INSTANCES if i.slot == slot)
+        return {"kind": "sequential"}
     return stand_in(slot)
 
 

@@ -6,8 +6,7 @@ Parts are found in the catalogue and none is named, so that a new one is held to
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from itertools import cycle, islice
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,54 +15,32 @@ import pytest
 from nas.export import Certificate, Header, Subject, verify
 from nas.export.write import write_model
 from nas.search_spaces.architecture import Architecture
-from nas.search_spaces.catalogue import SLOTS
+from tests.contracts.architectures import architecture_with
+from tests.contracts.instances import INSTANCES
 
 Make = Callable[..., Architecture]
 
 
-def placed(slot: str, part: dict[str, Any], mixer: dict[str, Any]) -> tuple[dict, dict]:
-    """Where a part of a slot stands: changes to a layer, and fields of the architecture."""
-    if slot in ("mixers", "ffns", "blocks"):
-        return {slot.removesuffix("s"): part}, {}
-    if slot == "residuals":
-        return {"block": {"kind": "sequential", "residual": part}}, {}
-    if slot == "positions":
-        return {"mixer": mixer | {"position": part}}, {}
-    return {}, {slot.removesuffix("s"): part}  # embeddings, norms
+ARCHITECTURES = {repr(instance): architecture_with(instance) for instance in INSTANCES}
+FAMILIES = {architecture.family for architecture in ARCHITECTURES.values()}
+NAMES = [*ARCHITECTURES, *(f"everything in {family}" for family in FAMILIES), "layers apart"]
 
 
-def instances() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """(test id, slot, settings) of every example and variant."""
-    for slot, parts in SLOTS.items():
-        for kind, part in parts.items():
-            for number, settings in enumerate((part.example, *part.variants)):
-                yield f"{slot}-{kind}-{number}", slot, settings
-
-
-INSTANCES = {name: (slot, settings) for name, slot, settings in instances()}
-NAMES = [*INSTANCES, "everything", "layers apart"]
-
-
-def zip_cycled(*lists: list[Any]) -> list[tuple[Any, ...]]:
-    """As `zip`, the shorter lists from their beginning again."""
-    return list(islice(zip(*map(cycle, lists), strict=False), max(map(len, lists))))
+def everything(family: str) -> Architecture:
+    """One model with every layer of the architectures of a family."""
+    found = [a for a in ARCHITECTURES.values() if a.family == family]
+    layers = tuple(dict.fromkeys(layer for a in found for layer in a.layers))
+    fields = {"family": family, "vocab": found[0].vocab, "dim": found[0].dim, "layers": layers}
+    return Architecture.model_validate(fields)
 
 
 @pytest.fixture(scope="module")
 def subjects(small: Make, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Subject]:
-    """An exported file for each part, one that holds all parts at once, and one in which equal
-    layers stand apart."""
+    """An exported file for each part, one for each family that holds all parts at once, and one in
+    which equal layers stand apart."""
     folder = tmp_path_factory.mktemp("catalogue")
-    mixer = small().layers[0].mixer.model_dump()
-    changes: dict[str, list[dict[str, Any]]] = {"mixer": [], "ffn": [], "block": []}
-    found = {}
-    for name, (slot, settings) in INSTANCES.items():
-        change, fields = placed(slot, settings, mixer)
-        found[name] = small(change, change, **fields)
-        for field, part in change.items():
-            changes[field].append(part)
-    layers = [dict(zip(changes, parts, strict=True)) for parts in zip_cycled(*changes.values())]
-    found["everything"] = small(*layers)
+    found = dict(ARCHITECTURES)
+    found |= {f"everything in {family}": everything(family) for family in FAMILIES}
     wide = {"ffn": {"kind": "gelu", "hidden": 128}}
     found["layers apart"] = small({}, wide, wide, {}, wide)
     written = {}
@@ -98,7 +75,7 @@ def test_the_file_speaks_of_the_model_only(name: str, subjects: dict[str, Subjec
 
 
 def test_the_files_are_laid_out_as_the_formatter_would(subjects: dict[str, Subject]) -> None:
-    folder = subjects["everything"].model.parent.parent
+    folder = subjects["layers apart"].model.parent.parent
     config = ["--config", str(Path(__file__).parents[2] / "pyproject.toml")]
     for command in (["format", "--diff"], ["check", "--select", "E,F,I,UP,B,A"]):
         done = subprocess.run(

@@ -42,10 +42,11 @@ def test_one_slot() -> None:
     (rms,) = (entry for entry in entries("norms") if entry.kind == "rms")
     assert rms.fields == ()
     attention = next(entry for entry in entries("mixers") if entry.kind == "attention")
-    assert attention.rules == ("groups must divide heads",)
-    window = next(field for field in attention.fields if field.name == "window")
-    assert window.accepts == "a whole number from 1 to 1000000, or null"
-    assert window.doc == "Keys a query may see, itself included; None is unlimited."
+    assert "groups must divide heads" in attention.rules
+    scope = next(entry for entry in entries("scopes") if entry.kind == "window")
+    (window,) = scope.fields
+    assert window.accepts == "a whole number from 1 to 1000000"
+    assert window.doc == "Keys a query may see, itself included; in an encoder, on each side."
 
 
 def test_an_unknown_slot_names_the_others() -> None:

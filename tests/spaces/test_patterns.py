@@ -36,6 +36,9 @@ DIAGRAMS = [
     (12, 3, "interleaved", "...A...A...A"),
     (12, 6, "interleaved", ".A.A.A.A.A.A"),
     (7, 4, "interleaved", "A.A.A.A"),
+    (8, 2, "interleaved_first", "A...A..."),
+    (7, 2, "interleaved_first", "A..A..."),
+    (6, 3, "interleaved_first", "A.A.A."),
     (2, 1, "bottom", "A."),
     (5, 2, "bottom", "AA..."),
     (12, 3, "bottom", "AAA........."),
@@ -128,3 +131,30 @@ def test_a_choice_among_patterns_and_parts() -> None:
     assert {drawn(choice, 4, seed) for seed in range(40)} == {"....", "A.A.", ".A.A"}
     axes = SearchSpace.model_validate(space(mixer=choice)).axes
     assert axes["mixer"].options == ("identity", "repeat-2", "repeat-3")
+
+
+def counted(**changed: Any) -> dict[str, Any]:
+    pattern = {"kind": "count", "background": IDENTITY, "placed": attention(), "count": 2}
+    return space(depth={"range": [2, 6]}, mixer={**pattern, **changed})
+
+
+def test_a_count_is_kept_whatever_the_depth() -> None:
+    made = SearchSpace.model_validate(counted(placement="both_ends"))
+    for seed in range(20):
+        kinds = [layer.mixer.kind for layer in made.example(seed).layers]
+        assert kinds.count("attention") == 2
+        assert kinds[0] == kinds[-1] == "attention"
+
+
+def test_a_count_above_the_depth_is_not_offered() -> None:
+    made = SearchSpace.model_validate(counted(count={"choice": [0, 3, 6]}))
+    seen = {
+        (found.depth, sum(layer.mixer.kind == "attention" for layer in found.layers))
+        for found in (made.example(seed) for seed in range(200))
+    }
+    assert seen == {(d, n) for d in range(2, 7) for n in (0, 3, 6) if n <= d}
+
+
+def test_a_space_in_which_no_count_fits_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"mixer.count: .* no count is at most the 2 layers"):
+        SearchSpace.model_validate({**counted(count={"choice": [7, 9]}), "depth": 2})

@@ -12,12 +12,30 @@ from nas.search_spaces.space import SearchSpace
 
 # The counts again, so that a file and its test cannot drift together.
 PARAMS = {
+    "bert-base": 109_514_298,
     "deepseek-moe-16b": 16_375_728_128,
+    "deepseek-v2-lite": 15_706_484_224,
+    "deltanet-1.3b": 1_365_677_056,
+    "deltanet-340m": 374_362_112,
     "falcon-7b": 6_921_720_704,
+    "gated-deltanet-1.3b": 1_387_348_732,
+    "gemma-2-2b": 2_614_341_888,
+    "gla-340m": 374_475_776,
+    "gpt2-large": 774_030_080,
+    "gpt2-medium": 354_823_168,
     "gpt2-small": 124_439_808,
+    "gpt2-xl": 1_557_611_200,
+    "kda-1.3b": 1_390_941_568,
     "llama-2-7b": 6_738_415_616,
     "llama-3.2-1b": 1_235_814_400,
+    "mamba-130m": 129_135_360,
+    "mamba2-130m": 128_989_632,
+    "mistral-7b": 7_241_732_096,
     "mixtral-8x7b": 46_702_792_704,
+    "olmo-2-1b": 1_484_916_736,
+    "olmo-2-7b": 7_298_617_344,
+    "qwen2.5-0.5b": 494_032_768,
+    "retnet-1.3b": 1_351_727_104,
     "tinyllama-1.1b": 1_100_048_384,
 }
 ACTIVE_BILLIONS = {"mixtral-8x7b": 12.9, "deepseek-moe-16b": 2.8}
@@ -67,5 +85,5 @@ def parts(data: Any) -> list[dict[str, Any]]:
 
 
 def test_an_unknown_model_names_the_others() -> None:
-    with pytest.raises(NotFound, match=r"did you mean 'llama-2-7b'\? there are: deepseek"):
+    with pytest.raises(NotFound, match=r"did you mean 'llama-2-7b'\? there are: bert-base"):
         published("llama2-7b")

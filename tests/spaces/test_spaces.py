@@ -24,13 +24,17 @@ def numbers(*options: int) -> st.SearchStrategy[Any]:
 
 
 HEAD_DIM = numbers(8, 16) | st.just({"divide": "dim", "by": "heads"})
+EVERYTHING: dict[str, Any] = {"kind": "everything"}
+WINDOW: dict[str, Any] = {"kind": "window", "window": 4}
 ATTENTION = st.fixed_dictionaries(
     {
         "kind": st.just("attention"),
         "heads": numbers(1, 2, 3, 4, 6, 8) | st.just({"divide": "dim", "by": "head_dim"}),
         "groups": numbers(1, 2, 3, 4) | st.just({"times": 1, "of": "heads"}),
         "head_dim": HEAD_DIM,
-        "window": st.sampled_from([None, 4, {"choice": [None, 8]}]),
+        "scope": st.sampled_from(
+            [EVERYTHING, WINDOW, {"choice": [EVERYTHING, {**WINDOW, "window": 8}]}]
+        ),
     }
 )
 HIDDEN = numbers(8, 24, 40) | st.sampled_from(
@@ -54,7 +58,9 @@ NESTED = st.fixed_dictionaries({"kind": st.just("nested"), "ffn": DENSE})
 def slots(one: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """A part, a choice, or a pattern."""
     several = st.lists(one, min_size=1, max_size=3)
-    distinct = st.lists(one, min_size=1, max_size=3, unique_by=json.dumps)
+    distinct = st.lists(
+        one, min_size=1, max_size=3, unique_by=lambda found: json.dumps(found, sort_keys=True)
+    )
     either = one | distinct.map(lambda found: {"choice": found})
     return (
         either
@@ -126,7 +132,7 @@ def test_an_architecture_and_its_explicit_spelling_are_one(data: dict[str, Any],
 def test_the_id_ignores_what_equals_a_default() -> None:
     short = SearchSpace.model_validate(space()).example()
     long = SearchSpace.model_validate(
-        space(mixer=attention(window=None, bias=False, position={"kind": "rotary"}), tied=True)
+        space(mixer=attention(scope=EVERYTHING, bias=False, position={"kind": "rotary"}), tied=True)
     ).example()
     assert short.id == long.id
     assert short.id != SearchSpace.model_validate(space(tied=False)).example().id
@@ -150,7 +156,10 @@ def test_options_that_break_a_rule_are_never_offered() -> None:
             {"head_dim": {"range": [16, 33]}},
             "head_dim.range: it holds 17, which should be a multiple",
         ),
-        ({"window": {"range": [0, 9]}}, "window.range: it holds 0, which should be greater than"),
+        (
+            {"scope": {**WINDOW, "window": {"range": [0, 9]}}},
+            "window.range: it holds 0, which should be greater than",
+        ),
     ],
 )
 def test_a_range_that_holds_an_impossible_value_is_refused(mixer: Any, says: str) -> None:

@@ -10,6 +10,7 @@ from nas.search_spaces.architecture import Architecture
 from nas.search_spaces.catalogue import SLOTS
 from nas.search_spaces.space import SearchSpace
 from nas.search_spaces.spaces import preset, preset_names
+from tests.contracts.instances import given
 
 ATTENTION = {"kind": "attention", "heads": 4, "groups": 2, "head_dim": 16}
 DELTA = {"kind": "gated_delta", "heads": 2, "head_dim": 16}
@@ -98,7 +99,8 @@ def test_repeats_are_found(labels: str, runs: tuple[Run, ...]) -> None:
         ),
         (
             stack(
-                {**ATTENTION, "groups": 4, "window": 8}, ffns=({"kind": "nested", "ffn": SWIGLU},)
+                {**ATTENTION, "groups": 4, "scope": {"kind": "window", "window": 8}},
+                ffns=({"kind": "nested", "ffn": SWIGLU},),
             ),
             "1 x 64 | attention(4h/w8) | nested(swiglu 256)",
         ),
@@ -146,7 +148,7 @@ def test_every_preset_fits_a_line(name: str) -> None:
 
 
 def test_any_mixture_fits_a_line() -> None:
-    every = {slot: [p.example for p in SLOTS[slot].values()] for slot in ("mixers", "ffns")}
+    every = {slot: given(slot) for slot in ("mixers", "ffns")}
     space = SearchSpace.model_validate(
         {
             "dim": 64,
@@ -166,8 +168,10 @@ def test_any_mixture_fits_a_line() -> None:
 
 
 def test_details_name_what_differs_from_the_default() -> None:
-    attention = part("mixers", {**ATTENTION, "window": 8, "bias": True})
-    said = ["heads 4", "groups 2", "head_dim 16", "window 8", "position rotary", "bias"]
+    attention = part(
+        "mixers", {**ATTENTION, "scope": {"kind": "window", "window": 8}, "bias": True}
+    )
+    said = ["heads 4", "groups 2", "head_dim 16", "scope window (window 8)", "bias"]
     assert details(attention) == said
     assert full(part("norms", {"kind": "layer", "bias": False})) == "layer (no bias)"
     assert full(part("norms", {"kind": "rms"})) == "rms"
@@ -178,11 +182,10 @@ def test_describe_says_everything() -> None:
     assert text.splitlines() == [
         f"{stack(DELTA, DELTA, DELTA, ATTENTION).id}: 4 layers of width 64, 32 tokens, "
         f"{amount(stack(DELTA, DELTA, DELTA, ATTENTION).cost(1).params)} parameters",
-        "mixer: 3x gated_delta (heads 2, head_dim 16) + "
-        "attention (heads 4, groups 2, head_dim 16, position rotary)",
+        "mixer: 3x gated_delta (heads 2, head_dim 16) + attention (heads 4, groups 2, head_dim 16)",
         "ffn: swiglu (hidden 256)",
-        "block: sequential (residual pre_norm (norm rms))",
-        "embedding: token; last norm: rms; output tied to the embedding",
+        "block: sequential pre_norm rms",
+        "embedding: token; last norm: rms; head: next_token tied to the embedding",
     ]
 
 

@@ -13,10 +13,10 @@ from nas.drawing.draw import draw_svg, rows, wiring
 from nas.drawing.sheet import Label, Sheet
 from nas.drawing.svg import fit, text_width, wrap
 from nas.search_spaces.architecture import Architecture
-from nas.search_spaces.catalogue import SLOTS
 from nas.search_spaces.ops import output
 from nas.search_spaces.space import SearchSpace
 from nas.search_spaces.spaces import preset, preset_names
+from tests.contracts.instances import given
 
 ATTENTION = {"kind": "attention", "heads": 4, "groups": 2, "head_dim": 16}
 IDENTITY = {"kind": "identity"}
@@ -31,15 +31,11 @@ def stack(*mixers: Any, ffn: Any = None, block: Any = None, **rest: Any) -> Arch
     return Architecture.model_validate({"vocab": 32, "dim": 64, "layers": layers, **rest})
 
 
-def instances(slot: str) -> list[dict[str, Any]]:
-    return [given for part in SLOTS[slot].values() for given in (part.example, *part.variants)]
-
-
 def mixtures() -> list[Architecture]:
     """Every mixer, FFN and block of the catalogue, together in a few architectures."""
-    mixers, ffns, blocks = instances("mixers"), instances("ffns"), instances("blocks")
+    mixers, ffns, blocks = given("mixers"), given("ffns"), given("blocks")
     found = []
-    for turn, embedding in enumerate(instances("embeddings")):
+    for turn, embedding in enumerate(given("embeddings")):
         layers = [
             {
                 "mixer": mixers[index % len(mixers)],
@@ -247,17 +243,17 @@ def test_the_same_architecture_is_drawn_the_same() -> None:
     assert draw_svg(stack(ATTENTION), context=8) == draw_svg(stack(ATTENTION), context=8)
 
 
-@pytest.mark.parametrize("block", instances("blocks"), ids=str)
-@pytest.mark.parametrize("residual", instances("residuals"), ids=str)
+@pytest.mark.parametrize("block", given("blocks"), ids=str)
+@pytest.mark.parametrize("residual", given("residuals"), ids=str)
 def test_every_block_and_residual_is_wired(block: Any, residual: Any) -> None:
     """Mixer and FFN are both there, every operator stands above what it reads, sums are circles."""
-    architecture = stack(ATTENTION, block={**block, "residual": residual})
+    wired = {**block, "residual": residual} if "residual" in block else block
+    architecture = stack(ATTENTION, block=wired)
     ops = wiring(architecture, 0, CONTEXT)
     row_of = rows(ops)
-    assert sorted(op.kind for op in ops if op.kind.startswith("part:")) == [
-        "part:ffn",
-        "part:mixer",
-    ]
+    parts = [op.kind for op in ops if op.kind.startswith("part:")]
+    assert parts.count("part:mixer") == 1
+    assert parts.count("part:ffn") >= 1
     assert all(row_of[read] < row_of[op.name] for op in ops for read in op.reads)
     assert row_of[output(ops)] == max(row_of.values())
     root = drawn(architecture)

@@ -26,10 +26,12 @@ from nas.graph import (
 )
 from nas.plan import execute
 from nas.search_spaces.architecture import Architecture, Layer
-from nas.search_spaces.catalogue import SLOTS
+from nas.search_spaces.legality import longest_input
 from nas.search_spaces.ops import Op, elementwise, linear
 from nas.search_spaces.space import SearchSpace
 from nas.search_spaces.spaces import preset, preset_names
+from tests.contracts.architectures import architecture_with
+from tests.contracts.instances import INSTANCES, Instance, given
 
 ATTENTION = {"kind": "attention", "heads": 4, "groups": 2, "head_dim": 16}
 SWIGLU = {"kind": "swiglu", "hidden": 96}
@@ -49,32 +51,6 @@ def stack(
     return Architecture.model_validate({"vocab": 32, "dim": 64, "layers": [layer] * depth, **rest})
 
 
-def instances(slot: str) -> list[dict[str, Any]]:
-    """Every example and variant of a slot."""
-    return [given for part in SLOTS[slot].values() for given in (part.example, *part.variants)]
-
-
-def holding(slot: str, part: dict[str, Any]) -> Architecture:
-    """An architecture with a part in its slot."""
-    in_residual = {"kind": "sequential", "residual": {"kind": "pre_norm", "norm": part}}
-    return {
-        "blocks": lambda: stack(block=part),
-        "embeddings": lambda: stack(embedding=part),
-        "ffns": lambda: stack(ffn=part),
-        "mixers": lambda: stack(mixer=part),
-        "norms": lambda: stack(block=in_residual, norm=part),
-        "positions": lambda: stack(mixer={**ATTENTION, "position": part}),
-        "residuals": lambda: stack(block={"kind": "sequential", "residual": part}),
-    }[slot]()
-
-
-CATALOGUE = [
-    pytest.param(slot, part, id=f"{slot}-{part['kind']}-{index}")
-    for slot in SLOTS
-    for index, part in enumerate(instances(slot))
-]
-
-
 @cache
 def members() -> tuple[Architecture, ...]:
     """Random architectures over the whole catalogue."""
@@ -83,10 +59,10 @@ def members() -> tuple[Architecture, ...]:
             "vocab": 32,
             "dim": {"choice": [64, 128]},
             "depth": {"range": [1, 7]},
-            "embedding": {"choice": [part.example for part in SLOTS["embeddings"].values()]},
-            "mixer": {"kind": "each", "part": {"choice": instances("mixers")}},
-            "ffn": {"kind": "each", "part": {"choice": instances("ffns")}},
-            "block": {"kind": "each", "part": {"choice": instances("blocks")}},
+            "embedding": {"choice": given("embeddings")},
+            "mixer": {"kind": "each", "part": {"choice": given("mixers")}},
+            "ffn": {"kind": "each", "part": {"choice": given("ffns")}},
+            "block": {"kind": "each", "part": {"choice": given("blocks")}},
             "tied": {"choice": [True, False]},
         }
     )
@@ -101,9 +77,9 @@ def assert_sums(architecture: Architecture) -> None:
         assert sum(graph.nodes[node][name] for node in graph) == getattr(cost, name)
 
 
-@pytest.mark.parametrize(("slot", "part"), CATALOGUE)
-def test_every_part_fits_the_graph(slot: str, part: dict[str, Any]) -> None:
-    assert_sums(holding(slot, part))
+@pytest.mark.parametrize("instance", INSTANCES, ids=repr)
+def test_every_part_fits_the_graph(instance: Instance) -> None:
+    assert_sums(architecture_with(instance))
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -123,7 +99,7 @@ def test_edges_carry_shapes_and_nodes_their_layer() -> None:
     edge = graph.edges["layers.1.mixer.inner.query", "layers.1.mixer.inner.attend"]
     assert edge["shape"] == (64,)
     assert graph.nodes["layers.1.mixer.inner.attend"]["layer"] == 1
-    assert graph.nodes["head"]["layer"] is None
+    assert graph.nodes["head.product"]["layer"] is None
     assert graph.nodes["x"]["kind"] == "input"
 
 
@@ -303,16 +279,18 @@ def test_peak_agrees_with_a_real_forward_pass(
 
 
 @pytest.mark.parametrize(
-    ("slot", "part"), [case for case in CATALOGUE if case.values[0] in ("mixers", "ffns")]
+    "instance", [i for i in INSTANCES if i.slot in ("mixers", "ffns")], ids=repr
 )
-def test_peak_is_near_what_every_part_needs(slot: str, part: dict[str, Any]) -> None:
-    architecture = holding(slot, part)
+def test_peak_is_near_what_every_part_needs(instance: Instance) -> None:
+    architecture = architecture_with(instance)
+    longest = longest_input(architecture)
+    length = 256 if longest is None else min(256, longest[0])
     torch.manual_seed(0)
     model = execute(architecture.plan()).eval()
-    tokens = torch.randint(0, 32, (2, 256))
+    tokens = torch.randint(0, 32, (2, length))
     with torch.no_grad(), Watch(model, tokens) as watch:
         model(tokens)
-    peak = peak_activation_bytes(architecture, batch=2, tokens=256, value_bytes=4)
+    peak = peak_activation_bytes(architecture, batch=2, tokens=length, value_bytes=4)
     assert 0.7 * peak <= watch.peak_needed() <= 1.5 * peak
     assert watch.peak_needed() <= watch.peak_held <= 3 * peak
 
@@ -398,16 +376,17 @@ def test_no_detour_is_shorter() -> None:
         for depth in (1, 2, 3)
         for h in (8, 9, 16, 32)
     ]
-    close += [stack(mixer={**ATTENTION, "window": window}) for window in (None, 1, 2, 999)]
+    windows = [{"kind": "window", "window": window} for window in (1, 2, 999)]
+    close += [stack(mixer={**ATTENTION, "scope": scope}) for scope in windows]
     near = [[distance(a, b) for b in close] for a in close]
     for distances in (table(), near):
         for i, j, k in itertools.product(range(len(distances)), repeat=3):
             assert distances[i][k] <= distances[i][j] + distances[j][k] + 1e-12
 
 
-@pytest.mark.parametrize("slot", sorted(SLOTS))
+@pytest.mark.parametrize("slot", sorted({instance.slot for instance in INSTANCES}))
 def test_every_difference_in_a_part_shows(slot: str) -> None:
-    architectures = [holding(slot, part) for part in instances(slot)]
+    architectures = [architecture_with(i) for i in INSTANCES if i.slot == slot]
     for a, b in itertools.combinations(architectures, 2):
         assert (distance(a, b) > 0) == (a.id != b.id)
 
@@ -429,9 +408,12 @@ def test_every_field_of_an_architecture_and_a_layer_counts() -> None:
         "layers": stack(depth=3),
         "norm": stack(norm=layer),
         "tied": stack(tied=False),
+        "family": stack(family="encoder"),
     }
-    assert set(changed) == set(Architecture.model_fields) - {"family"}  # it has a single value
+    assert set(changed) == set(Architecture.model_fields) - {"head"}
     assert all(distance(base, other) > 0 for other in changed.values())
+    classes = {"kind": "classification", "classes": 2}
+    assert distance(changed["family"], stack(family="encoder", head=classes)) > 0
     assert set(distance_module._LAYER_WEIGHTS) == set(Layer.model_fields)
 
 

@@ -16,7 +16,11 @@ ARCHITECTURE = Architecture.model_validate(
         "dim": 32,
         "layers": [
             {"mixer": mixer, "ffn": {"kind": "gelu", "hidden": 64}, "block": {"kind": "sequential"}}
-            for mixer in (GQA, {**GQA, "window": 16}, {"kind": "identity"})
+            for mixer in (
+                GQA,
+                {**GQA, "scope": {"kind": "window", "window": 16}},
+                {"kind": "identity"},
+            )
         ],
     }
 )

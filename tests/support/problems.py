@@ -17,7 +17,12 @@ SPACE = {
             "heads": {"choice": [2, 4, 8]},
             "groups": {"choice": [1, 2, 4]},
             "head_dim": {"divide": "dim", "by": "heads"},
-            "window": {"choice": [None, 16, 64]},
+            "scope": {
+                "choice": [
+                    {"kind": "everything"},
+                    {"kind": "window", "window": {"choice": [16, 64]}},
+                ]
+            },
         },
         "ratio": {"choice": ["0:1", "1:1", "3:1", "1:0"]},
         "placement": {"choice": ["interleaved", "bottom", "top"]},
@@ -60,7 +65,7 @@ def synthetic_loss(architecture: Architecture) -> float:
     loss -= 0.1 * math.log(architecture.depth)
     if attending:
         loss += 0.2 * sum(attending) / len(attending) / architecture.depth
-        window = architecture.layers[attending[0]].mixer.window
+        window = architecture.layers[attending[0]].mixer.scope.cache_tokens
         loss += 0.1 if window == 16 else 0.0
     return loss - (0.1 if architecture.layers[0].ffn.kind == "swiglu" else 0.0)
 

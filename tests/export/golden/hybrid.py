@@ -27,14 +27,16 @@ Environment
 Papers
     Using the Output Embedding to Improve Language Models
         https://arxiv.org/abs/1608.05859
+    Attention Is All You Need
+        https://arxiv.org/abs/1706.03762
     Gated Delta Networks: Improving Mamba2 with Delta Rule
         https://arxiv.org/abs/2412.06464
     Parallelizing Linear Transformers with the Delta Rule over Sequence Length
         https://arxiv.org/abs/2406.06484
+    A Systematic Analysis of Hybrid Linear Attention
+        https://arxiv.org/abs/2507.06457
     GLU Variants Improve Transformer
         https://arxiv.org/abs/2002.05202
-    Attention Is All You Need
-        https://arxiv.org/abs/1706.03762
     On Layer Normalization in the Transformer Architecture
         https://arxiv.org/abs/2002.04745
     Root Mean Square Layer Normalization
@@ -44,8 +46,8 @@ Papers
     Sparse Query Attention (SQA): A Computationally Efficient Attention Mechanism with Query Heads
     Reduction
         https://arxiv.org/abs/2510.01817
-    Longformer: The Long-Document Transformer
-        https://arxiv.org/abs/2004.05150
+    Wide Attention Is The Way Forward For Transformers?
+        https://arxiv.org/abs/2210.00640
     RoFormer: Enhanced Transformer with Rotary Position Embedding
         https://arxiv.org/abs/2104.09864
 
@@ -99,6 +101,46 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.rms_norm(x, self.weight.shape, self.weight, eps=1e-6)
+
+
+# Depthwise causal convolution: each channel over its own latest values.
+#
+# B batch, T time, C channels
+
+
+class ShortConv(nn.Module):
+    """Each channel over its last `width` values: [B, T, C] -> [B, T, C]"""
+
+    def __init__(self, *, channels: int, width: int, bias: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(channels, channels, width, groups=channels, bias=bias)
+
+    def forward(self, x: Tensor, latest: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`latest` [B, width - 1, C] are the inputs before x (None is zeros); also returns those
+        that the next call needs."""
+        past = self.conv.kernel_size[0] - 1
+        x = F.pad(x, (0, 0, past, 0)) if latest is None else torch.cat((latest, x), dim=1)
+        # a slice would keep all of x alive
+        return self.conv(x.mT).mT, x[:, x.shape[1] - past :].clone()
+
+
+# What a recurrent mixer carries from token to token.
+
+
+class Carried:
+    """Tensors by name, each [B, ...], and how many tokens were seen."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self.tensors: dict[str, Tensor] = {}
+
+    def get(self, name: str) -> Tensor | None:
+        """The tensor of that name; None before the first token."""
+        return self.tensors.get(name)
+
+    def values_held(self) -> int:
+        """Numbers that have to be kept for one sequence."""
+        return sum(tensor[0].numel() for tensor in self.tensors.values())
 
 
 # The gated delta rule in chunks of time, by the WY form of a product of rank-one corrections.
@@ -191,60 +233,11 @@ def _delta_pairwise(total: Tensor) -> Tensor:
 # B batch, T time, S keys held, H query heads, G key and value heads, K head width
 
 
-class KeyValueCache:
-    """Keys and values of the tokens seen so far; grows by doubling, so a step copies little.
-
-    With a window, only the last `window` tokens are kept.
-    """
-
-    def __init__(self, window: int | None = None) -> None:
-        self.window = window
-        self.length = 0  # tokens seen
-        self.first = 0  # where the kept tokens start in the buffers
-        self.kept = 0
-        self.keys: Tensor | None = None  # [B, G, capacity, K]
-        self.values: Tensor | None = None
-
-    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Takes [B, G, T, K], returns all that the new tokens may see: [B, G, S, K]."""
-        new = keys.shape[2]
-        self._make_room(keys, values, new)
-        assert self.keys is not None
-        assert self.values is not None
-        end = self.first + self.kept + new
-        self.keys[:, :, end - new : end] = keys
-        self.values[:, :, end - new : end] = values
-        seen = slice(self.first, end)
-        self.length, self.kept = self.length + new, self.kept + new
-        if self.window is not None and self.kept > self.window:
-            # the first new token sees `window - 1` of those before it, the others fewer
-            seen = slice(max(self.first, end - new - self.window + 1), end)
-            self.first, self.kept = end - self.window, self.window
-        return self.keys[:, :, seen], self.values[:, :, seen]
-
-    def values_held(self) -> int:
-        """Numbers that have to be kept for one sequence."""
-        if self.keys is None or self.values is None:
-            return 0
-        return self.kept * (self.keys[0, :, 0].numel() + self.values[0, :, 0].numel())
-
-    def _make_room(self, keys: Tensor, values: Tensor, new: int) -> None:
-        need = self.kept + new
-        if self.keys is not None and self.first + need <= self.keys.shape[2]:
-            return
-        self.keys = self._moved(self.keys, keys, 2 * need)
-        self.values = self._moved(self.values, values, 2 * need)
-        self.first = 0
-
-    def _moved(self, old: Tensor | None, like: Tensor, capacity: int) -> Tensor:
-        buffer = like.new_empty(like.shape[0], like.shape[1], capacity, like.shape[3])
-        if old is not None:
-            buffer[:, :, : self.kept] = old[:, :, self.first : self.first + self.kept]
-        return buffer
-
-
 class Attention(nn.Module):
-    """Causal softmax attention. groups = heads is MHA, groups = 1 is MQA, between them GQA."""
+    """Softmax attention. groups = heads is MHA, groups = 1 is MQA, between them GQA.
+
+    [B, T, D] -> [B, T, D]; `scope` says which keys a query sees, and weighs them.
+    """
 
     def __init__(
         self,
@@ -255,10 +248,9 @@ class Attention(nn.Module):
         head_dim: int,
         bias: bool,
         position: nn.Module,
-        scope: "Everything",
+        scope: Any,
     ) -> None:
         super().__init__()
-        self.window = scope.window
         self.head_dim = head_dim
         self.position = position
         self.scope = scope
@@ -267,18 +259,18 @@ class Attention(nn.Module):
         self.value = nn.Linear(dim, groups * head_dim, bias=bias)
         self.out = nn.Linear(heads * head_dim, dim, bias=bias)
 
-    def empty_state(self) -> KeyValueCache:
+    def empty_state(self) -> Any:
         """What decoding carries from token to token."""
-        return KeyValueCache(self.window)
+        return self.scope.empty_cache()
 
-    def forward(self, x: Tensor, state: KeyValueCache | None = None) -> Tensor:
-        offset = 0 if state is None else state.length
-        q = self.position(split_heads(self.query(x), self.head_dim), offset)  # [B, H, T, K]
-        k = self.position(split_heads(self.key(x), self.head_dim), offset)  # [B, G, T, K]
+    def forward(self, x: Tensor, state: Any = None) -> Tensor:
+        start = 0 if state is None else state.length
+        q = self.position(split_heads(self.query(x), self.head_dim), start)  # [B, H, T, K]
+        k = self.position(split_heads(self.key(x), self.head_dim), start)  # [B, G, T, K]
         v = split_heads(self.value(x), self.head_dim)
         if state is not None:
             k, v = state.append(k, v)  # [B, G, S, K]
-        return self.out(self.scope(q, k, v).transpose(1, 2).flatten(2))
+        return self.out(self.scope(q, k, v, start).transpose(1, 2).flatten(2))
 
 
 def split_heads(x: Tensor, head_dim: int) -> Tensor:
@@ -286,43 +278,12 @@ def split_heads(x: Tensor, head_dim: int) -> Tensor:
     return x.unflatten(-1, (-1, head_dim)).transpose(1, 2)
 
 
-class Everything(nn.Module):
-    """A token sees all tokens before it: the last T of S tokens attend to all S.
-
-    q [B, H, T, K], k and v [B, G, S, K] -> [B, H, T, K]
-    """
-
-    window = None
-
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        new, seen = q.shape[2], k.shape[2]
-        grouped = q.shape[1] != k.shape[1]
-        if new == seen:
-            return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
-        mask = None  # a single new token sees everything
-        if new > 1:
-            mask = torch.ones(new, seen, dtype=torch.bool, device=q.device).tril(seen - new)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped)
-
-
 # Gated DeltaNet (arXiv 2412.06464) and DeltaNet (arXiv 2406.06484).
 #
-# B batch, T time, D width, H heads, K key width, V value width, C channels of q, k and v together
+# B batch, T time, D width, H heads, K key width, V value width, C channels of q, k, v together
 
 SLOWEST_STEP = 0.001
 FASTEST_STEP = 0.1  # between these the steps of the decay start, as in Mamba-2 (arXiv 2405.21060)
-
-
-class DeltaState:
-    """The matrix of the recurrence and the latest inputs of the convolution."""
-
-    def __init__(self) -> None:
-        self.matrix: Tensor | None = None  # [B, H, K, V]
-        self.latest: Tensor | None = None  # [B, conv - 1, C]
-
-    def values_held(self) -> int:
-        """Numbers that have to be kept for one sequence."""
-        return sum(x[0].numel() for x in (self.matrix, self.latest) if x is not None)
 
 
 class GatedDelta(nn.Module):
@@ -338,52 +299,48 @@ class GatedDelta(nn.Module):
         heads: int,
         key_dim: int,
         value_dim: int,
-        conv: int,
+        conv: nn.Module,
+        feature: nn.Module,
+        largest_beta: float,
         decay: nn.Module,
         output_gate: nn.Module,
     ) -> None:
         super().__init__()
         self.key_dim = key_dim
         self.value_dim = value_dim
+        self.largest_beta = largest_beta
         self.widths = (heads * key_dim, heads * key_dim, heads * value_dim)
-        channels = sum(self.widths)
-        self.qkv = nn.Linear(dim, channels, bias=False)
-        self.conv = nn.Conv1d(channels, channels, conv, groups=channels, bias=False)
+        self.qkv = nn.Linear(dim, sum(self.widths), bias=False)
+        self.conv = conv
+        self.feature = feature
         self.beta = nn.Linear(dim, heads, bias=False)
         self.decay = decay
         self.norm = RMSNorm(dim=value_dim)  # the same weights for each head
         self.output_gate = output_gate
         self.out = nn.Linear(heads * value_dim, dim, bias=False)
 
-    def empty_state(self) -> DeltaState:
-        """What decoding carries from token to token."""
-        return DeltaState()
+    def empty_state(self) -> Carried:
+        """The matrix [B, H, K, V] and the latest inputs of the convolution [B, conv - 1, C]."""
+        return Carried()
 
-    def forward(self, x: Tensor, state: DeltaState | None = None) -> Tensor:
-        qkv = self.convolve(self.qkv(x), state)  # [B, T, C]
+    def forward(self, x: Tensor, state: Carried | None = None) -> Tensor:
+        state = Carried() if state is None else state
+        qkv, latest = self.conv(self.qkv(x), state.get("latest"))  # [B, T, C]
         q, k, v = qkv.split(self.widths, dim=-1)
-        # unit keys keep the correction a contraction
-        q = F.normalize(split_heads(q, self.key_dim), dim=-1) * self.key_dim**-0.5  # [B, H, T, K]
-        k = F.normalize(split_heads(k, self.key_dim), dim=-1)
-        v = split_heads(v, self.value_dim)  # [B, H, T, V]
-        beta = self.beta(x).sigmoid().mT  # [B, H, T]
-        before = None if state is None else state.matrix
-        o, after = gated_delta_rule(q, k, v, self.decay(x), beta, before)
-        if state is not None:
-            state.matrix = after
+        q, k = unit_heads(self.feature(q), self.key_dim), unit_heads(self.feature(k), self.key_dim)
+        v = split_heads(F.silu(v), self.value_dim)  # [B, H, T, V]
+        beta = self.largest_beta * self.beta(x).sigmoid().mT  # [B, H, T]
+        q = q * self.key_dim**-0.5
+        o, matrix = gated_delta_rule(q, k, v, self.decay(x), beta, state.get("matrix"))
+        state.tensors = {"matrix": matrix, "latest": latest}
+        state.length += x.shape[1]
         o = self.norm(o).transpose(1, 2).flatten(2)  # [B, T, H * V]
         return self.out(self.output_gate(o, x))
 
-    def convolve(self, x: Tensor, state: DeltaState | None) -> Tensor:
-        """Each channel over its own latest values, then SiLU: [B, T, C] -> [B, T, C]"""
-        past = self.conv.kernel_size[0] - 1
-        if state is None or state.latest is None:
-            x = F.pad(x, (0, 0, past, 0))
-        else:
-            x = torch.cat((state.latest, x), dim=1)
-        if state is not None:
-            state.latest = x[:, -past:].clone()  # a slice would keep all of x alive
-        return F.silu(self.conv(x.mT)).mT
+
+def unit_heads(x: Tensor, head_dim: int) -> Tensor:
+    """[B, T, H * K] -> [B, H, T, K] of length one; unit keys keep the correction a contraction."""
+    return F.normalize(split_heads(x, head_dim), dim=-1)
 
 
 class LearnedDecay(nn.Module):
@@ -484,7 +441,102 @@ class Rotary(nn.Module):
         return torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1)
 
 
-# The language model around any stack of blocks.
+# What scopes of softmax attention have in common.
+#
+# B batch, T new tokens, S keys held, H query heads, G key and value heads, K and V head widths
+#
+# A scope is called with q [B, H, T, K], k [B, G, S, K], v [B, G, S, V] and the position of the
+# first query, and returns [B, H, T, V]. Unless its cache says otherwise, the keys are those of the
+# last S tokens up to the last query.
+
+
+class KeyValueCache:
+    """Keys and values of the tokens seen so far; grows by doubling, so a step copies little.
+
+    With a window, only the last `window` tokens are kept.
+    """
+
+    def __init__(self, window: int | None = None) -> None:
+        self.window = window
+        self.length = 0  # tokens seen
+        self.first = 0  # where the kept tokens start in the buffers
+        self.kept = 0
+        self.keys: Tensor | None = None  # [B, G, capacity, K]
+        self.values: Tensor | None = None
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Takes [B, G, T, K], returns all that the new tokens may see: [B, G, S, K]."""
+        new = keys.shape[2]
+        self._make_room(keys, values, new)
+        assert self.keys is not None
+        assert self.values is not None
+        end = self.first + self.kept + new
+        self.keys[:, :, end - new : end] = keys
+        self.values[:, :, end - new : end] = values
+        seen = slice(self.first, end)
+        self.length, self.kept = self.length + new, self.kept + new
+        if self.window is not None and self.kept > self.window:
+            # the first new token sees `window - 1` of those before it, the others fewer
+            seen = slice(max(self.first, end - new - self.window + 1), end)
+            self.first, self.kept = end - self.window, self.window
+        return self.keys[:, :, seen], self.values[:, :, seen]
+
+    def values_held(self) -> int:
+        """Numbers that have to be kept for one sequence."""
+        if self.keys is None or self.values is None:
+            return 0
+        return self.kept * (self.keys[0, :, 0].numel() + self.values[0, :, 0].numel())
+
+    def _make_room(self, keys: Tensor, values: Tensor, new: int) -> None:
+        need = self.kept + new
+        if self.keys is not None and self.first + need <= self.keys.shape[2]:
+            return
+        self.keys = self._moved(self.keys, keys, 2 * need)
+        self.values = self._moved(self.values, values, 2 * need)
+        self.first = 0
+
+    def _moved(self, old: Tensor | None, like: Tensor, capacity: int) -> Tensor:
+        buffer = like.new_empty(like.shape[0], like.shape[1], capacity, like.shape[3])
+        if old is not None:
+            buffer[:, :, : self.kept] = old[:, :, self.first : self.first + self.kept]
+        return buffer
+
+
+# A query sees every key (arXiv 1706.03762). Shapes as all scopes have them.
+
+
+class Everything(nn.Module):
+    """A token sees all tokens before it: the last T of S tokens attend to all S.
+
+    q [B, H, T, K], k and v [B, G, S, K] -> [B, H, T, K]
+    """
+
+    def empty_cache(self) -> KeyValueCache:
+        """Keys and values that decoding keeps."""
+        return KeyValueCache()
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, start: int = 0) -> Tensor:
+        new, seen = q.shape[2], k.shape[2]
+        grouped = q.shape[1] != k.shape[1]
+        if new == seen:
+            return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
+        mask = None  # a single new token sees everything
+        if new > 1:
+            mask = torch.ones(new, seen, dtype=torch.bool, device=q.device).tril(seen - new)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped)
+
+
+# Logits of the next token: [B, T, D] -> [B, T, V].
+
+
+class TiedHead(nn.Module):
+    """Logits with the embedding's own matrix."""
+
+    def forward(self, x: Tensor, embedding: Any) -> Tensor:
+        return F.linear(x, embedding.token.weight)
+
+
+# The models around any stack of blocks.
 #
 # B batch, T time, D width, V vocabulary
 
@@ -519,19 +571,11 @@ class LanguageModel(nn.Module):
         """Mean cross-entropy in nats (targets of -100 do not count) plus the auxiliary losses."""
         logits = self(tokens)
         cross_entropy = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
-        return cross_entropy + self.auxiliary_loss()
-
-    def auxiliary_loss(self) -> Tensor:
-        """Sum of what the routers of the last forward pass ask for; zero without routers."""
-        total = next(self.parameters()).new_zeros(())
-        for module in self.modules():
-            if hasattr(module, "balance_loss"):
-                total = total + torch.as_tensor(module.balance_loss)
-        return total
+        return cross_entropy + auxiliary_loss(self)
 
     def empty_state(self) -> "DecodeState":
         """The state before the first token."""
-        return DecodeState([mixer_of(block).empty_state() for block in self.blocks])
+        return DecodeState([carried_by(block) for block in self.blocks])
 
     @torch.no_grad()
     def generate(self, tokens: Tensor, count: int) -> Tensor:
@@ -543,6 +587,15 @@ class LanguageModel(nn.Module):
         return tokens
 
 
+def auxiliary_loss(model: nn.Module) -> Tensor:
+    """Sum of what the routers of the last forward pass ask for; zero without routers."""
+    total = next(model.parameters()).new_zeros(())
+    for module in model.modules():
+        if hasattr(module, "balance_loss"):
+            total = total + torch.as_tensor(module.balance_loss)
+    return total
+
+
 class DecodeState:
     """What each layer carries from token to token, and how many tokens were seen."""
 
@@ -551,16 +604,10 @@ class DecodeState:
         self.length = 0
 
 
-def mixer_of(block: nn.Module) -> Any:
-    """The part of a block that carries state."""
-    return next(module for module in block.modules() if hasattr(module, "empty_state"))
-
-
-class TiedHead(nn.Module):
-    """Logits with the embedding's own matrix."""
-
-    def forward(self, x: Tensor, embedding: Any) -> Tensor:
-        return F.linear(x, embedding.token.weight)
+def carried_by(block: nn.Module) -> Any:
+    """What the mixer of a block carries before the first token; None where there is no mixer."""
+    mixer: Any = next((m for m in block.modules() if hasattr(m, "empty_state")), None)
+    return None if mixer is None else mixer.empty_state()
 
 
 # Trying the model out.
@@ -615,7 +662,9 @@ def build() -> LanguageModel:
                                 heads=4,
                                 key_dim=32,
                                 value_dim=32,
-                                conv=4,
+                                conv=ShortConv(channels=384, width=4),
+                                feature=nn.SiLU(),
+                                largest_beta=1.0,
                                 decay=LearnedDecay(dim=128, heads=4),
                                 output_gate=SwishGate(dim=128, width=128),
                             ),

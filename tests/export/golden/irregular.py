@@ -34,8 +34,8 @@ Papers
     Sparse Query Attention (SQA): A Computationally Efficient Attention Mechanism with Query Heads
     Reduction
         https://arxiv.org/abs/2510.01817
-    Longformer: The Long-Document Transformer
-        https://arxiv.org/abs/2004.05150
+    Wide Attention Is The Way Forward For Transformers?
+        https://arxiv.org/abs/2210.00640
     RoFormer: Enhanced Transformer with Rotary Position Embedding
         https://arxiv.org/abs/2104.09864
     GLU Variants Improve Transformer
@@ -114,9 +114,13 @@ class Rotary(nn.Module):
         return torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1)
 
 
-# Softmax attention with grouped keys and values (arXiv 1706.03762, 2305.13245).
+# What scopes of softmax attention have in common.
 #
-# B batch, T time, S keys held, H query heads, G key and value heads, K head width
+# B batch, T new tokens, S keys held, H query heads, G key and value heads, K and V head widths
+#
+# A scope is called with q [B, H, T, K], k [B, G, S, K], v [B, G, S, V] and the position of the
+# first query, and returns [B, H, T, V]. Unless its cache says otherwise, the keys are those of the
+# last S tokens up to the last query.
 
 
 class KeyValueCache:
@@ -171,8 +175,40 @@ class KeyValueCache:
         return buffer
 
 
+# A query sees every key (arXiv 1706.03762). Shapes as all scopes have them.
+
+
+class Everything(nn.Module):
+    """A token sees all tokens before it: the last T of S tokens attend to all S.
+
+    q [B, H, T, K], k and v [B, G, S, K] -> [B, H, T, K]
+    """
+
+    def empty_cache(self) -> KeyValueCache:
+        """Keys and values that decoding keeps."""
+        return KeyValueCache()
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, start: int = 0) -> Tensor:
+        new, seen = q.shape[2], k.shape[2]
+        grouped = q.shape[1] != k.shape[1]
+        if new == seen:
+            return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
+        mask = None  # a single new token sees everything
+        if new > 1:
+            mask = torch.ones(new, seen, dtype=torch.bool, device=q.device).tril(seen - new)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped)
+
+
+# Softmax attention with grouped keys and values (arXiv 1706.03762, 2305.13245).
+#
+# B batch, T time, S keys held, H query heads, G key and value heads, K head width
+
+
 class Attention(nn.Module):
-    """Causal softmax attention. groups = heads is MHA, groups = 1 is MQA, between them GQA."""
+    """Softmax attention. groups = heads is MHA, groups = 1 is MQA, between them GQA.
+
+    [B, T, D] -> [B, T, D]; `scope` says which keys a query sees, and weighs them.
+    """
 
     def __init__(
         self,
@@ -183,10 +219,9 @@ class Attention(nn.Module):
         head_dim: int,
         bias: bool,
         position: nn.Module,
-        scope: "Everything",
+        scope: Any,
     ) -> None:
         super().__init__()
-        self.window = scope.window
         self.head_dim = head_dim
         self.position = position
         self.scope = scope
@@ -195,42 +230,23 @@ class Attention(nn.Module):
         self.value = nn.Linear(dim, groups * head_dim, bias=bias)
         self.out = nn.Linear(heads * head_dim, dim, bias=bias)
 
-    def empty_state(self) -> KeyValueCache:
+    def empty_state(self) -> Any:
         """What decoding carries from token to token."""
-        return KeyValueCache(self.window)
+        return self.scope.empty_cache()
 
-    def forward(self, x: Tensor, state: KeyValueCache | None = None) -> Tensor:
-        offset = 0 if state is None else state.length
-        q = self.position(split_heads(self.query(x), self.head_dim), offset)  # [B, H, T, K]
-        k = self.position(split_heads(self.key(x), self.head_dim), offset)  # [B, G, T, K]
+    def forward(self, x: Tensor, state: Any = None) -> Tensor:
+        start = 0 if state is None else state.length
+        q = self.position(split_heads(self.query(x), self.head_dim), start)  # [B, H, T, K]
+        k = self.position(split_heads(self.key(x), self.head_dim), start)  # [B, G, T, K]
         v = split_heads(self.value(x), self.head_dim)
         if state is not None:
             k, v = state.append(k, v)  # [B, G, S, K]
-        return self.out(self.scope(q, k, v).transpose(1, 2).flatten(2))
+        return self.out(self.scope(q, k, v, start).transpose(1, 2).flatten(2))
 
 
 def split_heads(x: Tensor, head_dim: int) -> Tensor:
     """[B, T, H * K] -> [B, H, T, K]"""
     return x.unflatten(-1, (-1, head_dim)).transpose(1, 2)
-
-
-class Everything(nn.Module):
-    """A token sees all tokens before it: the last T of S tokens attend to all S.
-
-    q [B, H, T, K], k and v [B, G, S, K] -> [B, H, T, K]
-    """
-
-    window = None
-
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        new, seen = q.shape[2], k.shape[2]
-        grouped = q.shape[1] != k.shape[1]
-        if new == seen:
-            return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
-        mask = None  # a single new token sees everything
-        if new > 1:
-            mask = torch.ones(new, seen, dtype=torch.bool, device=q.device).tril(seen - new)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped)
 
 
 # Pre-norm residual (arXiv 2002.04745).
@@ -293,7 +309,17 @@ class Identity(nn.Module):
         return x
 
 
-# The language model around any stack of blocks.
+# Logits of the next token: [B, T, D] -> [B, T, V].
+
+
+class TiedHead(nn.Module):
+    """Logits with the embedding's own matrix."""
+
+    def forward(self, x: Tensor, embedding: Any) -> Tensor:
+        return F.linear(x, embedding.token.weight)
+
+
+# The models around any stack of blocks.
 #
 # B batch, T time, D width, V vocabulary
 
@@ -328,19 +354,11 @@ class LanguageModel(nn.Module):
         """Mean cross-entropy in nats (targets of -100 do not count) plus the auxiliary losses."""
         logits = self(tokens)
         cross_entropy = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
-        return cross_entropy + self.auxiliary_loss()
-
-    def auxiliary_loss(self) -> Tensor:
-        """Sum of what the routers of the last forward pass ask for; zero without routers."""
-        total = next(self.parameters()).new_zeros(())
-        for module in self.modules():
-            if hasattr(module, "balance_loss"):
-                total = total + torch.as_tensor(module.balance_loss)
-        return total
+        return cross_entropy + auxiliary_loss(self)
 
     def empty_state(self) -> "DecodeState":
         """The state before the first token."""
-        return DecodeState([mixer_of(block).empty_state() for block in self.blocks])
+        return DecodeState([carried_by(block) for block in self.blocks])
 
     @torch.no_grad()
     def generate(self, tokens: Tensor, count: int) -> Tensor:
@@ -352,6 +370,15 @@ class LanguageModel(nn.Module):
         return tokens
 
 
+def auxiliary_loss(model: nn.Module) -> Tensor:
+    """Sum of what the routers of the last forward pass ask for; zero without routers."""
+    total = next(model.parameters()).new_zeros(())
+    for module in model.modules():
+        if hasattr(module, "balance_loss"):
+            total = total + torch.as_tensor(module.balance_loss)
+    return total
+
+
 class DecodeState:
     """What each layer carries from token to token, and how many tokens were seen."""
 
@@ -360,16 +387,10 @@ class DecodeState:
         self.length = 0
 
 
-def mixer_of(block: nn.Module) -> Any:
-    """The part of a block that carries state."""
-    return next(module for module in block.modules() if hasattr(module, "empty_state"))
-
-
-class TiedHead(nn.Module):
-    """Logits with the embedding's own matrix."""
-
-    def forward(self, x: Tensor, embedding: Any) -> Tensor:
-        return F.linear(x, embedding.token.weight)
+def carried_by(block: nn.Module) -> Any:
+    """What the mixer of a block carries before the first token; None where there is no mixer."""
+    mixer: Any = next((m for m in block.modules() if hasattr(m, "empty_state")), None)
+    return None if mixer is None else mixer.empty_state()
 
 
 # Trying the model out.
