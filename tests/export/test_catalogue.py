@@ -55,7 +55,7 @@ def subjects(small: Make, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 @pytest.fixture(scope="module")
 def verdicts(subjects: dict[str, Subject]) -> dict[str, Any]:
     """What the check says of each file; two processes answer for all."""
-    return dict(zip(subjects, verify(list(subjects.values())), strict=True))
+    return dict(zip(subjects, verify(list(subjects.values()), timeout=1500), strict=True))
 
 
 @pytest.mark.parametrize("name", NAMES)
