@@ -43,10 +43,11 @@ CANNOT = ("identity", "pooling", "gam")
 
 @cache
 def recall(kind: str) -> float:
+    """With half as much training again as the figures of the READMEs: attention finds the answer at
+    about 600,000 tokens, all at once, and when exactly depends on rounding."""
     mechanism = Mechanism("mixers", kind, MIXERS[kind].example, "causal_lm")
-    return learn(mechanism, RECALL, batching(RECALL_TOKENS, RECALL.context), RECALL_PEAK)[0][
-        "recall.accuracy"
-    ]
+    steps = batching(RECALL_TOKENS * 3 // 2, RECALL.context)
+    return learn(mechanism, RECALL, steps, RECALL_PEAK)[0]["recall.accuracy"]
 
 
 @pytest.mark.parametrize("kind", LOOKS_UP)
