@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from nas.plan import Call
+from nas.plan import Call, Node
 from nas.search_spaces.base import Cost, Count, Flag, Model, Place
 from nas.search_spaces.catalogue import (
     AnyBlock,
@@ -20,6 +20,7 @@ from nas.search_spaces.catalogue import (
 from nas.search_spaces.embeddings.token.spec import Token
 from nas.search_spaces.heads.next_token.spec import NextToken
 from nas.search_spaces.legality import illegal
+from nas.search_spaces.normalisers.score_residual import spec as score_residual
 from nas.search_spaces.norms.rms.spec import RMS
 from nas.search_spaces.ops import Op, Ops, merge_costs, output, scope
 
@@ -92,7 +93,21 @@ class Architecture(Model):
 
     def place(self, layer: int) -> Place:
         """The surroundings of one layer."""
-        return Place(self.dim, self.depth, layer, self.family == "causal_lm")
+        causal, has_scores = self.family == "causal_lm", layer in self._scores_from
+        return Place(self.dim, self.depth, layer, causal, has_scores)
+
+    @cached_property
+    def _scores_from(self) -> dict[int, int]:
+        """For each layer that adds the scores of one below, the nearest that hands them on."""
+        latest: dict[Any, int] = {}
+        found = {}
+        for index, layer in enumerate(self.layers):
+            scores = layer.mixer.handed_scores
+            if scores is not None:
+                if scores in latest:
+                    found[index] = latest[scores]
+                latest[scores] = index
+        return found
 
     def ops(self, context: int) -> Ops:
         """The operators of the whole model; its input is ``x``, the tokens."""
@@ -131,13 +146,18 @@ class Architecture(Model):
             f"nas.search_spaces.model:{model}",
             {
                 "embedding": self.embedding.vocabulary_plan(at, self.vocab),
-                "blocks": tuple(
-                    layer.plan(self.place(index)) for index, layer in enumerate(self.layers)
-                ),
+                "blocks": self._blocks_plan(),
                 "norm": self.norm.plan(at),
                 "head": self.head.output_plan(at, self.vocab, tied=self.tied),
             },
         )
+
+    def _blocks_plan(self) -> Node:
+        blocks = tuple(layer.plan(self.place(index)) for index, layer in enumerate(self.layers))
+        if not self._scores_from:
+            return blocks
+        pairs = tuple((lower, upper) for upper, lower in self._scores_from.items())
+        return Call(f"{score_residual.MODULE}:hand_scores_on", {"blocks": blocks, "pairs": pairs})
 
 
 def with_head(given: Any) -> Any:

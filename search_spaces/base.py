@@ -56,6 +56,8 @@ class Place(NamedTuple):
     """This layer, 0..L-1."""
     causal: bool = True
     """Whether a token may see earlier tokens only (family causal_lm) or all of them (encoder)."""
+    scores_below: bool = False
+    """Whether an attention below hands its scores on to this layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,27 @@ class Rule:
     """Called with the fields' values, in order; of a field that holds a part, with its class."""
     says: str
     """What would work, for example ``groups must divide heads``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A field that says something only beside some values of another field. Elsewhere it keeps its
+    default, and a space does not ask for it."""
+
+    field: str
+    other: str
+    holds: Callable[[Any], bool]
+    """Called with the value of the other field."""
+    says: str
+    """Where it counts, for example ``newton_steps is for optimiser muon``."""
+
+
+def only_with(field: str, other: str, *options: Any) -> Condition:
+    """A field that is for some values of another."""
+    listed = " or ".join(str(option).lower() for option in options)
+    return Condition(
+        field, other, lambda value: value in options, f"{field} is for {other} {listed}"
+    )
 
 
 def rule_value(value: Any) -> Any:
@@ -148,6 +171,7 @@ class Part(Model, ABC):
     variants: ClassVar[tuple[dict[str, Any], ...]] = ()
     """Further instances that together use every option; the contract suite runs them all."""
     rules: ClassVar[tuple[Rule, ...]] = ()
+    conditions: ClassVar[tuple[Condition, ...]] = ()
     absent: ClassVar[bool] = False
     """Whether choosing it means that there is nothing in its place."""
     families: ClassVar[tuple[str, ...]] = FAMILIES
@@ -167,6 +191,17 @@ class Part(Model, ABC):
                     for name, value in zip(rule.fields, values, strict=True)
                 )
                 raise broken_rules(f"{rule.says} ({given})", rule.says, rule.fields)
+        return self
+
+    @model_validator(mode="after")
+    def _leave_idle_fields(self) -> "Part":
+        for condition in self.conditions:
+            name, other = condition.field, getattr(self, condition.other)
+            value, default = getattr(self, name), type(self).model_fields[name].default
+            if value != default and not condition.holds(other):
+                given = f"{name}={value}, {condition.other}={other}"
+                says = f"{condition.says}; elsewhere leave it out or at {default}"
+                raise broken_rules(f"{says} ({given})", says, (name, condition.other))
         return self
 
     @property
@@ -224,6 +259,11 @@ class Mixer(Part):
         """Whether the output of a token depends on other tokens."""
         return True
 
+    @property
+    def handed_scores(self) -> tuple[Any, ...] | None:
+        """Scores that it could hand to a layer above that gives an equal answer; None is none."""
+        return None
+
 
 class Composite(Mixer):
     """A mixer made of other mixers; it may not hold another composite."""
@@ -248,13 +288,26 @@ class Normaliser(Part):
 
     copies: ClassVar[int] = 2
     """Tensors as large as the scores that are held at once on the way to the weights."""
+    hands_on: ClassVar[bool] = False
+    """Whether an attention above may add the scores, and so needs them."""
 
-    def params(self, heads: int) -> int:
+    def copies_at(self, at: Place) -> int:
+        """The same in a layer, with what is held for the layers around it."""
+        return self.copies
+
+    def params(self, at: Place, heads: int) -> int:
         """Learned numbers."""
         return 0
 
+    @abstractmethod
+    def weights_plan(self, at: Place, heads: int) -> Call:
+        """How the module is built for so many heads."""
+
     def ops(self, at: Place, context: int) -> Ops:
         raise TypeError("a normaliser is priced as part of its attention")
+
+    def plan(self, at: Place) -> Call:
+        raise TypeError("a normaliser is planned with weights_plan")
 
 
 class Gate(Part):

@@ -78,7 +78,7 @@ def entry(slot: str, part: type[Part]) -> CatalogueEntry:
         families=part.families,
         family_reason=part.family_reason if len(part.families) < len(FAMILIES) else "",
         fields=_fields(part),
-        rules=tuple(rule.says for rule in part.rules),
+        rules=tuple(relation.says for relation in (*part.rules, *part.conditions)),
         example=part.example,
         json_schema=part.model_json_schema(),
     )

@@ -45,6 +45,7 @@ class Twin(Model):
         for name in names:
             _check_range(self.part, name, getattr(self, name))
         draw_order(self)
+        self._refuse_idle_fields()
         for name in related_fields(self):
             domain = getattr(self, name)
             if not references(domain) and len(tuple(values(domain))) > MOST_OPTIONS:
@@ -58,6 +59,16 @@ class Twin(Model):
             fields = tuple(dict.fromkeys(f for rule in self.part.rules for f in rule.fields))
             raise broken_rules(f"no combination of these values works: {says}", says, fields)
         return self
+
+    def _refuse_idle_fields(self) -> None:
+        for condition in self.part.conditions:
+            name, default = condition.field, self.part.model_fields[condition.field].default
+            other = getattr(self, condition.other)
+            if getattr(self, name) == default or references(other):
+                continue
+            if not any(condition.holds(value) for value in values(other)):
+                says = f"{condition.says}; elsewhere leave it out or at {default}"
+                raise broken_rules(f"{says}", says, (name, condition.other))
 
 
 def _check_range(part: type[Part], name: str, domain: Any) -> None:
@@ -104,6 +115,16 @@ def named_numbers(domain: Any) -> tuple[tuple[str, str], ...]:
     return ()
 
 
+def is_idle(part: type[Part], name: str, chosen: Mapping[str, Any]) -> bool:
+    """Whether a field says nothing beside what was chosen before, and so keeps its default."""
+    return any(
+        condition.field == name
+        and condition.other in chosen
+        and not condition.holds(chosen[condition.other])
+        for condition in part.conditions
+    )
+
+
 def is_nested(domain: Any) -> bool:
     """Whether a field holds a part, a choice among parts, or a list of these."""
     if isinstance(domain, Choice):
@@ -132,9 +153,7 @@ def draw_order(twin: Twin) -> tuple[str, ...]:
     ready: list[str] = []
     while waiting:
         free = [
-            name
-            for name in waiting
-            if all(other not in waiting for other in references(getattr(twin, name)))
+            name for name in waiting if all(other not in waiting for other in _before(twin, name))
         ]
         if not free:
             raise ValueError(f"{', '.join(waiting)} follow from each other in a circle")
@@ -142,6 +161,12 @@ def draw_order(twin: Twin) -> tuple[str, ...]:
         ready.extend(plain or free)
         waiting = [name for name in waiting if name not in ready]
     return tuple(ready)
+
+
+def _before(twin: Twin, name: str) -> tuple[str, ...]:
+    """Fields that must be drawn before one: it follows from them, or counts only beside them."""
+    conditions = (c.other for c in twin.part.conditions if c.field == name)
+    return (*references(getattr(twin, name)), *conditions)
 
 
 def related_fields(twin: Twin) -> tuple[str, ...]:
@@ -162,6 +187,9 @@ def candidates(
     domain = getattr(twin, name)
     if is_nested(domain):
         return ((part.__name__, part) for part in part_classes(domain))
+    if is_idle(twin.part, name, chosen):
+        default = twin.part.model_fields[name].default
+        return iter([(label_of(default), default)])
     numbers = {**chosen, "dim": at.dim, "depth": at.depth}
     pairs: Iterator[tuple[Any, Any]]
     if isinstance(domain, Times):

@@ -78,7 +78,7 @@ WINDOW = 4
 
 def built(numbers: dict[str, Any], causal: bool = True) -> Any:
     spec = NORMALISERS[numbers["kind"]].model_validate(numbers)
-    return execute(spec.plan(Place(16, 1, 0, causal))).double()
+    return execute(spec.weights_plan(Place(16, 1, 0, causal), heads=2)).double()
 
 
 def scores_of(heads: int, time: int) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from nas.plan import Call
-from nas.search_spaces.base import Count, Flag, Memory, Mixer, Place, Source
+from nas.search_spaces.base import Count, Flag, Memory, Mixer, Place, Source, only_with
 from nas.search_spaces.mixers.attention.spec import HeadDim
 from nas.search_spaces.mixers.gated_delta.spec import (
     OptionalConv,
@@ -64,6 +64,7 @@ class Atlas(Mixer):
         },
         {"kind": "atlas", "heads": 2, "head_dim": 8, "hidden": 12, "degree": 1, "chunk": 4},
     )
+    conditions = (only_with("newton_steps", "optimiser", "muon"),)
 
     kind: Literal["atlas"] = "atlas"
     heads: Count

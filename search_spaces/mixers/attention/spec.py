@@ -1,6 +1,6 @@
 """Softmax attention: one part whose numbers give MHA, GQA, MQA, sparse-query and sliding window."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,7 @@ from nas.search_spaces.base import (
     Place,
     Rule,
     Source,
+    only_with,
 )
 from nas.search_spaces.gates.none.spec import NoGate
 from nas.search_spaces.normalisers.softmax.spec import Softmax
@@ -151,7 +152,6 @@ class Attention(Mixer):
             "kind": "attention",
             "heads": 2,
             "groups": 1,
-            "head_dim": 16,
             "projections": "symmetric",
             "values": False,
             "temperature": "position",
@@ -220,6 +220,7 @@ class Attention(Mixer):
             "fold other than 1 goes with the scope everything",
         ),
     )
+    conditions = (only_with("head_dim", "values", True),)
     families = FAMILIES
 
     kind: Literal["attention"] = "attention"
@@ -227,7 +228,7 @@ class Attention(Mixer):
     """Query heads."""
     groups: Count
     """Key and value heads."""
-    head_dim: HeadDim
+    head_dim: HeadDim = 64
     """Channels of a head; where tokens are the keys, of its values only."""
     scope: "AnyScope" = Everything()
     """Which keys a query sees."""
@@ -271,6 +272,12 @@ class Attention(Mixer):
     def tokens_are_keys(self) -> bool:
         """Whether keys are the tokens themselves."""
         return self.projections != "separate"
+
+    @property
+    def handed_scores(self) -> tuple[Any, ...] | None:
+        if not self.normaliser.hands_on:
+            return None
+        return ("attention", self.heads, self.fold, self.scope)
 
     def shape(self, at: Place) -> HeadShape:
         """Its heads, as scopes know them."""
@@ -426,7 +433,7 @@ class Attention(Mixer):
         if self.normaliser.kind == "softmax":
             module = "nas.search_spaces.pieces.attend.module:MaskedSoftmax"
             return Call(module, {"visible": visible})
-        return weighted_plan(visible, self.normaliser, at)
+        return weighted_plan(visible, shape, self.normaliser, at)
 
     def _projections_plan(self, at: Place) -> Call:
         if not self.tokens_are_keys:

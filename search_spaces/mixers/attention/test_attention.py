@@ -62,8 +62,16 @@ ONE_GROUP_OPTIONS: tuple[dict[str, Any], ...] = (
     {"projections": "symmetric", "qk_norm": "width", "gate": {"kind": "sigmoid", "at": "out"}},
     {"projections": "collapsed", "fold": 2},
 )
+
+
+def _with_width(heads: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Without values, a head has no width of its own."""
+    own = heads if options.get("values", True) else {**heads, "head_dim": 64}
+    return {**own, **options}
+
+
 CASES = [{**h, **o} for h in HEADS for o in OPTIONS]
-CASES += [{**h, **o} for h in ONE_GROUP for o in ONE_GROUP_OPTIONS]
+CASES += [_with_width(h, o) for h in ONE_GROUP for o in ONE_GROUP_OPTIONS]
 
 
 def layer_of(numbers: dict[str, Any], causal: bool) -> tuple[Any, Any]:
@@ -271,7 +279,9 @@ def test_a_fold_that_does_not_divide_the_width_is_refused() -> None:
 
 
 def test_random_projections_are_frozen() -> None:
-    _, layer = layer_of({**ONE_GROUP[1], "projections": "random", "values": False}, causal=True)
+    _, layer = layer_of(
+        _with_width(ONE_GROUP[1], {"projections": "random", "values": False}), causal=True
+    )
     assert not list(layer.parameters())
     (product,) = layer.state_dict().values()
     assert product.shape == (3 * DIM, DIM)

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from nas.kernels.long_conv.cost import scratch_values_per_token
 from nas.plan import Call
-from nas.search_spaces.base import FAMILIES, Count, Memory, Mixer, Place, Rule, Source
+from nas.search_spaces.base import FAMILIES, Count, Memory, Mixer, Place, Rule, Source, only_with
 from nas.search_spaces.mixers.dilated_conv.spec import (
     DilationFactor,
     Dilations,
@@ -62,6 +62,12 @@ class ChunkedConvAttention(Mixer):
             lambda width, layers, factor: (width - 1) * factor ** (layers - 1) < _FURTHEST,
             f"(conv_width - 1) * dilation_factor ** (conv_layers - 1) must be below {_FURTHEST}",
         ),
+    )
+    conditions = (
+        only_with("ema_states", "long_operator", "ema"),
+        only_with("conv_width", "long_operator", "dilated_conv"),
+        only_with("conv_layers", "long_operator", "dilated_conv"),
+        only_with("dilation_factor", "long_operator", "dilated_conv"),
     )
     families = FAMILIES
 

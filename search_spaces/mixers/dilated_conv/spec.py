@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from nas.plan import Call
-from nas.search_spaces.base import FAMILIES, Flag, Memory, Mixer, Place, Rule, Source
+from nas.search_spaces.base import FAMILIES, Condition, Flag, Memory, Mixer, Place, Rule, Source
 from nas.search_spaces.ops import Op, Ops, elementwise, linear
 
 _MODULE = "nas.search_spaces.mixers.dilated_conv.module"
@@ -124,6 +124,14 @@ class DilatedConv(Mixer):
             ("width", "layers", "dilation_factor"),
             lambda width, layers, factor: (width - 1) * factor ** (layers - 1) < _FURTHEST,
             f"(width - 1) * dilation_factor ** (layers - 1) must be below {_FURTHEST}",
+        ),
+    )
+    conditions = (
+        Condition(
+            "dilation_factor",
+            "layers",
+            lambda layers: layers > 1,
+            "dilation_factor is for several layers",
         ),
     )
     families = FAMILIES

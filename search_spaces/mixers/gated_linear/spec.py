@@ -11,7 +11,7 @@ from nas.kernels.linear_attention.cost import (
     step_flops,
 )
 from nas.plan import Call
-from nas.search_spaces.base import Count, Flag, Memory, Mixer, Place, Source
+from nas.search_spaces.base import Count, Flag, Memory, Mixer, Place, Source, only_with
 from nas.search_spaces.mixers.attention.spec import HeadDim
 from nas.search_spaces.ops import Op, Ops, elementwise, linear
 from nas.search_spaces.pieces.gate.spec import silu_gate, silu_gate_plan, ungated_plan
@@ -56,6 +56,10 @@ class GatedLinear(Mixer):
             "gate": "none",
             "output_gate": False,
         },
+    )
+    conditions = (
+        only_with("gate_rank", "gate", "per_channel"),
+        only_with("temperature", "gate", "per_channel", "scalar"),
     )
 
     kind: Literal["gated_linear"] = "gated_linear"

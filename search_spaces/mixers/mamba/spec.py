@@ -6,7 +6,7 @@ from pydantic import Field
 
 from nas.kernels.selective_scan.cost import scratch_values_per_token, selective_scan_flops
 from nas.plan import Call
-from nas.search_spaces.base import Count, Flag, Memory, Mixer, Place, Source
+from nas.search_spaces.base import Count, Flag, Memory, Mixer, Place, Source, only_with
 from nas.search_spaces.ops import Op, Ops, elementwise, linear
 from nas.search_spaces.pieces.gate.spec import silu_gate, silu_gate_plan, ungated_plan
 from nas.search_spaces.pieces.short_conv.spec import ConvWidth, short_conv
@@ -40,6 +40,7 @@ class Mamba(Mixer):
         },
         {"kind": "mamba", "states": 1, "select_read": False, "gate": False},
     )
+    conditions = (only_with("step_rank", "select_step", True),)
 
     kind: Literal["mamba"] = "mamba"
     states: Count = 16

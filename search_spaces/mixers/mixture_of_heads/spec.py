@@ -1,13 +1,14 @@
 """Mixture of heads: softmax attention in which a router weighs the heads for each token."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from nas.plan import Call
 from nas.search_spaces.base import (
     FAMILIES,
+    Condition,
     Count,
     Flag,
     HeadShape,
@@ -94,6 +95,14 @@ class MixtureOfHeads(Mixer):
         },
     )
     rules = (GROUPS_DIVIDE_HEADS, SOMETHING_IS_ROUTED, SCOPE_TAKES_NORMALISER)
+    conditions = (
+        Condition(
+            "group_weights",
+            "shared",
+            lambda shared: shared > 0,
+            "group_weights is for shared heads",
+        ),
+    )
     families = FAMILIES
 
     kind: Literal["mixture_of_heads"] = "mixture_of_heads"
@@ -125,6 +134,12 @@ class MixtureOfHeads(Mixer):
     def has_sides(self) -> bool:
         """Whether shared and routed heads are weighed against each other."""
         return self.group_weights and self.shared > 0
+
+    @property
+    def handed_scores(self) -> tuple[Any, ...] | None:
+        if not self.normaliser.hands_on:
+            return None
+        return ("mixture_of_heads", self.heads, self.scope)
 
     @property
     def shape(self) -> HeadShape:

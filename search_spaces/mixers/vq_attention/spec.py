@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from nas.plan import Call
-from nas.search_spaces.base import FAMILIES, Count, Memory, Mixer, Place, Source
+from nas.search_spaces.base import FAMILIES, Count, Memory, Mixer, Place, Source, only_with
 from nas.search_spaces.mixers.attention.spec import HeadDim
 from nas.search_spaces.ops import Op, Ops, elementwise, linear, shared
 
@@ -49,6 +49,7 @@ class VectorQuantisedAttention(Mixer):
             "context": "none",
         },
     )
+    conditions = (only_with("states", "context", "ema", "s4d"),)
     families = FAMILIES
 
     kind: Literal["vq_attention"] = "vq_attention"

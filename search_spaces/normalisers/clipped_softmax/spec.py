@@ -28,7 +28,7 @@ class ClippedSoftmax(Normaliser):
     zeta: Annotated[float, Field(ge=1.0, le=2.0)] = 1.0
     """The upper end of the stretch."""
 
-    def plan(self, at: Place) -> Call:
+    def weights_plan(self, at: Place, heads: int) -> Call:
         return Call(
             "nas.search_spaces.normalisers.clipped_softmax.module:ClippedSoftmax",
             {"alpha": self.alpha, "zeta": self.zeta},

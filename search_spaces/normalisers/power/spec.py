@@ -25,6 +25,6 @@ class Power(Normaliser):
     power: Annotated[int, Field(strict=True, ge=2, le=16, multiple_of=2)] = 2
     """The even exponent p; a larger one makes weights more pointed."""
 
-    def plan(self, at: Place) -> Call:
+    def weights_plan(self, at: Place, heads: int) -> Call:
         module = "nas.search_spaces.normalisers.power.module:PowerWeights"
         return Call(module, {"power": self.power})

@@ -24,5 +24,5 @@ class QrSquared(Normaliser):
 
     kind: Literal["qr_squared"] = "qr_squared"
 
-    def plan(self, at: Place) -> Call:
+    def weights_plan(self, at: Place, heads: int) -> Call:
         return Call("nas.search_spaces.normalisers.qr_squared.module:QrSquared")

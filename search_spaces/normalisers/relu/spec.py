@@ -27,5 +27,5 @@ class Relu(Normaliser):
 
     kind: Literal["relu"] = "relu"
 
-    def plan(self, at: Place) -> Call:
+    def weights_plan(self, at: Place, heads: int) -> Call:
         return Call("nas.search_spaces.normalisers.relu.module:ReluWeights")

@@ -40,10 +40,10 @@ class Sigmoid(Normaliser):
     tokens: Count = 1024
     """Keys for which a fixed bias is right, and at which a learned one starts."""
 
-    def params(self, heads: int) -> int:
+    def params(self, at: Place, heads: int) -> int:
         return 1 if self.bias == "learned" else 0
 
-    def plan(self, at: Place) -> Call:
+    def weights_plan(self, at: Place, heads: int) -> Call:
         if self.bias == "visible":
             return Call(f"{_MODULE}:SigmoidByCount")
         if self.bias == "learned":

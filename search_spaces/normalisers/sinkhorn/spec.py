@@ -32,6 +32,6 @@ class Sinkhorn(Normaliser):
     steps: Annotated[int, Field(strict=True, ge=2, le=100)] = 3
     """Normalisations, rows first; an odd number ends with rows. One would be softmax."""
 
-    def plan(self, at: Place) -> Call:
+    def weights_plan(self, at: Place, heads: int) -> Call:
         module = "nas.search_spaces.normalisers.sinkhorn.module:SinkhornWeights"
         return Call(module, {"steps": self.steps})

@@ -24,5 +24,5 @@ class SoftCap(Normaliser):
     cap: Annotated[float, Field(gt=0.0, le=1e4)] = 50.0
     """Scores stay between -cap and cap."""
 
-    def plan(self, at: Place) -> Call:
+    def weights_plan(self, at: Place, heads: int) -> Call:
         return Call("nas.search_spaces.normalisers.soft_cap.module:SoftCap", {"cap": self.cap})

@@ -14,5 +14,5 @@ class Softmax(Normaliser):
 
     kind: Literal["softmax"] = "softmax"
 
-    def plan(self, at: Place) -> Call:
+    def weights_plan(self, at: Place, heads: int) -> Call:
         return Call("nas.search_spaces.normalisers.softmax.module:Softmax")

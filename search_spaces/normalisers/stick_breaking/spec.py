@@ -24,5 +24,5 @@ class StickBreaking(Normaliser):
 
     kind: Literal["stick_breaking"] = "stick_breaking"
 
-    def plan(self, at: Place) -> Call:
+    def weights_plan(self, at: Place, heads: int) -> Call:
         return Call("nas.search_spaces.normalisers.stick_breaking.module:StickBreaking")

@@ -28,11 +28,11 @@ class MaskScope(Scope):
         visible = self.mask_plan(at)
         if normaliser.kind == "softmax":
             return Call(f"{_MODULE}:MaskedSoftmax", {"visible": visible})
-        return weighted_plan(visible, normaliser, at)
+        return weighted_plan(visible, shape, normaliser, at)
 
     def attend_ops(self, at: Place, shape: HeadShape, normaliser: Normaliser, context: int) -> Ops:
         if normaliser.kind != "softmax":
-            return (weighted_op(shape, normaliser, context, context),)
+            return (weighted_op(at, shape, normaliser, context, context),)
         return (masked_op(shape, context, self.mask_scratch(at, context)),)
 
     def mask_scratch(self, at: Place, keys: int) -> int:
@@ -40,17 +40,19 @@ class MaskScope(Scope):
         return mask_scratch(keys)
 
 
-def weighted_plan(visible: Call, normaliser: Normaliser, at: Place) -> Call:
+def weighted_plan(visible: Call, shape: HeadShape, normaliser: Normaliser, at: Place) -> Call:
     """Dense attention with weights other than softmax."""
-    weights = normaliser.plan(at)
+    weights = normaliser.weights_plan(at, shape.heads)
     return Call(f"{_MODULE}:Weighted", {"visible": visible, "normaliser": weights})
 
 
-def bounded_weighted_plan(held: int, visible: Call, normaliser: Normaliser, at: Place) -> Call:
+def bounded_weighted_plan(
+    held: int, visible: Call, shape: HeadShape, normaliser: Normaliser, at: Place
+) -> Call:
     """Dense attention with weights other than softmax that keeps the last `held` tokens."""
     return Call(
         "nas.search_spaces.scopes.window.module:WeightedWindow",
-        {"window": held, **weighted_plan(visible, normaliser, at).arguments},
+        {"window": held, **weighted_plan(visible, shape, normaliser, at).arguments},
     )
 
 
@@ -59,12 +61,14 @@ def per_token(pairs: int, context: int) -> int:
     return -(-pairs // context)
 
 
-def weighted_op(shape: HeadShape, normaliser: Normaliser, context: int, decode_keys: int) -> Op:
+def weighted_op(
+    at: Place, shape: HeadShape, normaliser: Normaliser, context: int, decode_keys: int
+) -> Op:
     """Dense attention with weights other than softmax, which holds its scores."""
     return replace(
         attend_op(shape, context, decode_keys),
-        params=normaliser.params(shape.heads),
-        scratch=normaliser.copies * shape.heads * context,
+        params=normaliser.params(at, shape.heads),
+        scratch=normaliser.copies_at(at) * shape.heads * context,
     )
 
 

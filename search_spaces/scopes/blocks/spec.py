@@ -45,13 +45,13 @@ class Blocks(MaskScope):
 
     def attend_plan(self, at: Place, shape: HeadShape, normaliser: Normaliser) -> Call:
         if normaliser.kind != "softmax":
-            return bounded_weighted_plan(self.block, self.mask_plan(at), normaliser, at)
+            return bounded_weighted_plan(self.block, self.mask_plan(at), shape, normaliser, at)
         name = "OwnBlock" if at.causal else "WholeBlock"
         return Call(f"{_MODULE}:{name}", {"block": self.block})
 
     def attend_ops(self, at: Place, shape: HeadShape, normaliser: Normaliser, context: int) -> Ops:
         if normaliser.kind != "softmax":
-            return (weighted_op(shape, normaliser, context, min(context, self.block)),)
+            return (weighted_op(at, shape, normaliser, context, min(context, self.block)),)
         keys = per_token(block_pairs(context, self.block), context)
         return (attend_op(shape, keys, (context - 1) % self.block + 1),)
 

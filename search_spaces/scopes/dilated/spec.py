@@ -53,7 +53,7 @@ class Dilated(MaskScope):
     def attend_plan(self, at: Place, shape: HeadShape, normaliser: Normaliser) -> Call:
         if normaliser.kind != "softmax":
             held = (self.window - 1) * self.stride + 1
-            return bounded_weighted_plan(held, self.mask_plan(at), normaliser, at)
+            return bounded_weighted_plan(held, self.mask_plan(at), shape, normaliser, at)
         name = "Window" if at.causal else "CentredWindow"
         near = Call(f"{_WINDOW}:{name}", {"window": self.window})
         if not at.causal:
@@ -66,7 +66,7 @@ class Dilated(MaskScope):
         rounds = -(-context // self.stride)
         if normaliser.kind != "softmax":
             held = min(context, (self.window - 1) * self.stride + 1)
-            return (weighted_op(shape, normaliser, context, held),)
+            return (weighted_op(at, shape, normaliser, context, held),)
         longer = context - (rounds - 1) * self.stride
         pairs = longer * self._pairs(at, rounds)
         pairs += (self.stride - longer) * self._pairs(at, rounds - 1)

@@ -25,5 +25,5 @@ class Everything(MaskScope):
 
     def attend_plan(self, at: Place, shape: HeadShape, normaliser: Normaliser) -> Call:
         if normaliser.kind != "softmax":
-            return weighted_plan(self.mask_plan(at), normaliser, at)
+            return weighted_plan(self.mask_plan(at), shape, normaliser, at)
         return Call(f"{_MODULE}:{'Everything' if at.causal else 'BothWays'}")

@@ -56,7 +56,7 @@ class GlobalTokens(MaskScope):
     def attend_plan(self, at: Place, shape: HeadShape, normaliser: Normaliser) -> Call:
         sinks = {"sinks": self.tokens, "window": self.window}
         if normaliser.kind != "softmax":
-            weighted = weighted_plan(self.mask_plan(at), normaliser, at)
+            weighted = weighted_plan(self.mask_plan(at), shape, normaliser, at)
             if not at.causal:
                 return weighted
             return Call(f"{_SINKS}:WeightedSinks", {**sinks, **weighted.arguments})
@@ -67,7 +67,7 @@ class GlobalTokens(MaskScope):
     def attend_ops(self, at: Place, shape: HeadShape, normaliser: Normaliser, context: int) -> Ops:
         held = min(context, self.tokens + self.window)
         if normaliser.kind != "softmax":
-            return (weighted_op(shape, normaliser, context, held),)
+            return (weighted_op(at, shape, normaliser, context, held),)
         return (banded_op(shape, self._keys(at, context), held, self.window),)
 
     def _keys(self, at: Place, context: int) -> int:

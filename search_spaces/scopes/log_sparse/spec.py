@@ -42,13 +42,13 @@ class LogSparse(MaskScope):
 
     def attend_plan(self, at: Place, shape: HeadShape, normaliser: Normaliser) -> Call:
         if normaliser.kind != "softmax":
-            return weighted_plan(self.mask_plan(at), normaliser, at)
+            return weighted_plan(self.mask_plan(at), shape, normaliser, at)
         name = "LogSparse" if at.causal else "LogSparseBothWays"
         return Call(f"{_MODULE}:{name}", {"window": self.window})
 
     def attend_ops(self, at: Place, shape: HeadShape, normaliser: Normaliser, context: int) -> Ops:
         if normaliser.kind != "softmax":
-            return (weighted_op(shape, normaliser, context, context),)
+            return (weighted_op(at, shape, normaliser, context, context),)
         held = self.distances(context)
         keys = held if at.causal else 2 * held - 1
         # fetched keys, the same scaled, and fetched values

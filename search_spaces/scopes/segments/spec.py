@@ -46,12 +46,12 @@ class Segments(MaskScope):
 
     def attend_plan(self, at: Place, shape: HeadShape, normaliser: Normaliser) -> Call:
         if normaliser.kind != "softmax":
-            return weighted_plan(self.mask_plan(at), normaliser, at)
+            return weighted_plan(self.mask_plan(at), shape, normaliser, at)
         return Call(f"{_MODULE}:OwnSegment", {"count": self.count})
 
     def attend_ops(self, at: Place, shape: HeadShape, normaliser: Normaliser, context: int) -> Ops:
         if normaliser.kind != "softmax":
-            return (weighted_op(shape, normaliser, context, context),)
+            return (weighted_op(at, shape, normaliser, context, context),)
         length = -(-context // self.count)
         keys = per_token(block_pairs(context, length), context)
         return (attend_op(shape, keys, keys),)

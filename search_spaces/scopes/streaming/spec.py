@@ -53,7 +53,7 @@ class Streaming(MaskScope):
     def attend_plan(self, at: Place, shape: HeadShape, normaliser: Normaliser) -> Call:
         numbers = {"sinks": self.sinks, "window": self.window}
         if normaliser.kind != "softmax":
-            weighted = weighted_plan(self.mask_plan(at), normaliser, at).arguments
+            weighted = weighted_plan(self.mask_plan(at), shape, normaliser, at).arguments
             return Call(f"{_MODULE}:WeightedSinks", {**numbers, **weighted})
         name = "SinkWindow" if at.causal else "CentredSinkWindow"
         return Call(f"{_MODULE}:{name}", numbers)
@@ -61,7 +61,7 @@ class Streaming(MaskScope):
     def attend_ops(self, at: Place, shape: HeadShape, normaliser: Normaliser, context: int) -> Ops:
         held = min(context, self.sinks + self.window)
         if normaliser.kind != "softmax":
-            return (weighted_op(shape, normaliser, context, held),)
+            return (weighted_op(at, shape, normaliser, context, held),)
         keys = sink_keys(context, self.sinks, self.window, blocks=2 if at.causal else 3)
         return (banded_op(shape, keys, held, self.window),)
 

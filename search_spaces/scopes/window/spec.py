@@ -46,13 +46,13 @@ class Window(MaskScope):
 
     def attend_plan(self, at: Place, shape: HeadShape, normaliser: Normaliser) -> Call:
         if normaliser.kind != "softmax":
-            return bounded_weighted_plan(self.window, self.mask_plan(at), normaliser, at)
+            return bounded_weighted_plan(self.window, self.mask_plan(at), shape, normaliser, at)
         name = "Window" if at.causal else "CentredWindow"
         return Call(f"{_MODULE}:{name}", {"window": self.window})
 
     def attend_ops(self, at: Place, shape: HeadShape, normaliser: Normaliser, context: int) -> Ops:
         held = min(context, self.window)
         if normaliser.kind != "softmax":
-            return (weighted_op(shape, normaliser, context, held),)
+            return (weighted_op(at, shape, normaliser, context, held),)
         blocks = 2 if at.causal else 3  # the own block, the one before, and the one after
         return (banded_op(shape, min(context, blocks * self.window), held, self.window),)
