@@ -2,18 +2,22 @@
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from nas.evaluators.base import CurvePoint, EvaluationFailed
+from nas.evaluators.packing import packed
 from nas.evaluators.schedule import Batching, rate_at
 from nas.evaluators.tasks.base import TaskData
+
+if TYPE_CHECKING:
+    from nas.evaluators.tasks.base import Batch
 
 WEIGHT_DECAY = 0.1
 BETAS = (0.9, 0.95)
@@ -55,11 +59,11 @@ def train(
     progress = Progress(batching, context)
     model.train()
     for step in range(batching.steps):
-        tokens, targets = data.train_batch(step, batching.sequences)
+        tokens, targets, *lengths = data.train_batch(step, batching.sequences)
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, batching.steps, peak)
         nested.use(prefixes.randrange(nested.count))
-        with autocast(device, bfloat16):
+        with autocast(device, bfloat16), packed(model, *lengths):
             loss = model.loss(tokens.to(device), targets.to(device))
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
@@ -154,14 +158,14 @@ def _scores(
 
 @torch.inference_mode()
 def evaluate(
-    model: Any, batches: list[tuple[torch.Tensor, torch.Tensor]], *, bfloat16: bool = False
+    model: Any, batches: "Sequence[Batch]", *, bfloat16: bool = False
 ) -> tuple[float, float]:
     """Mean loss in nats and share predicted exactly, over all targets that count."""
     device = next(model.parameters()).device
     model.eval()
     loss, correct, count = 0.0, 0, 0
-    for tokens, targets in batches:
-        with autocast(device, bfloat16):
+    for tokens, targets, *lengths in batches:
+        with autocast(device, bfloat16), packed(model, *lengths):
             logits = model(tokens.to(device)).flatten(0, -2).float()
         wanted = targets.to(device).flatten()
         loss += F.cross_entropy(logits, wanted, ignore_index=IGNORED, reduction="sum").item()

@@ -1,7 +1,7 @@
 """What a proxy task is: numbers that describe it, and data made from them. Specs are torch-free."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -11,15 +11,19 @@ from nas.search_spaces.base import Model, Source
 if TYPE_CHECKING:
     from torch import Tensor
 
+    Batch = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, tuple[tuple[int, ...], ...]]
+    """Tokens int64 [sequences, context], and targets of the same shape, or [sequences] for a task
+    that tells sequences apart; a target of -100 does not count. A third entry gives the lengths of
+    the documents in each row, between which nothing is carried."""
+
 
 class TaskData(Protocol):
     """Batches of one task. The same seed and index always give the same batch."""
 
-    def train_batch(self, index: int, sequences: int) -> "tuple[Tensor, Tensor]":
-        """Tokens int64 [sequences, context], and targets of the same shape, or [sequences] for a
-        task that tells sequences apart; a target of -100 does not count."""
+    def train_batch(self, index: int, sequences: int) -> "Batch":
+        """See `Batch`."""
 
-    def test_batches(self, sequences: int) -> "list[tuple[Tensor, Tensor]]":
+    def test_batches(self, sequences: int) -> "Sequence[Batch]":
         """The same held-out batches for every candidate."""
 
     def score(self, loss: float, correct: float) -> Mapping[str, float]:

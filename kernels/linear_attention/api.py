@@ -8,11 +8,13 @@ from torch import Tensor
 from nas.kernels.linear_attention import chunked, reference
 from nas.kernels.runtime.impl import Impl, pick
 from nas.kernels.runtime.shapes import check_attention, check_shape
+from nas.kernels.runtime.triton_form import triton_form
 
 _OP = "linear_attention"
 _IMPLS = {
     Impl.REFERENCE: reference.linear_attention,
     Impl.CHUNKED: chunked.linear_attention,
+    Impl.TRITON: triton_form(_OP),
 }
 
 
@@ -31,7 +33,7 @@ def linear_attention(
         log_decay: natural log of the decay per step, g <= 0 and finite, broadcastable to
             [B, H, T, K]; a last axis of 1 is one decay for the whole state and runs faster.
             With one decay per channel the chunked form in float32 is good for g >= -10: any 16
-            steps in a row may sum to -160, and beyond that it overflows.
+            steps in a row may sum to -160, and beyond that it overflows. The Triton form takes any.
         state: S before the first step, [B, H, K, V]; None is zeros.
 
     Returns:
@@ -39,7 +41,7 @@ def linear_attention(
 
     Raises:
         ValueError: a shape does not fit.
-        Unsupported: the implementation in force is one that this op lacks.
+        Unsupported: the implementation in force is 'triton' and triton cannot run here.
     """
     check_attention(_OP, q.shape, k.shape, v.shape, None if state is None else state.shape)
     check_shape(_OP, "log_decay", log_decay.shape, "[B, H, T, K]", q.shape, broadcast=True)

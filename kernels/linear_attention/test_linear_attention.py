@@ -1,132 +1,71 @@
-"""Linear attention: the chunked form against the definition, in values, gradients and cost."""
+"""Linear attention, chunked and in Triton, against the definition; and its cost."""
 
 import pytest
 import torch
-from torch import Tensor
-from torch.nn.functional import softplus
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.kernels.linear_attention import chunked, cost, reference
+from nas.kernels.linear_attention import bench, checks, chunked, cost, reference, triton
 from nas.kernels.linear_attention.api import linear_attention
+from nas.kernels.linear_attention.checks import DECAYS, KEY, VALUE, draw
+from nas.kernels.runtime.benchmark import Case
+from nas.kernels.runtime.checking import check_triton
+from nas.kernels.runtime.compiling import compiled
 from nas.kernels.runtime.impl import Impl, Unsupported, use_impl
 
-KEY, VALUE = 5, 7
-DECAYS = {
-    "token": (2, 0, -1, 1),
-    "head": (1, 0, 1, 1),
-    "channel": (2, 0, -1, KEY),
-    "head channel": (1, 0, 1, KEY),
-    "one": (1, 1, 1, 1),
-}
-"""Shapes of log_decay, where 0 stands for the heads and -1 for the time."""
-DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+IMPL = Impl.CHUNKED
+EITHER = pytest.mark.parametrize("decay", ["token", "channel"])
 
 
-def draw(heads: int, time: int, decay: str, *, seed: int = 0) -> list[Tensor]:
-    """q, k, v, log_decay and a state in float64."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    shape = ({0: heads, -1: time}.get(size, size) for size in DECAYS[decay])
-    keys, values = (2, heads, time, KEY), (2, heads, time, VALUE)
-    log_decay = -softplus(normal(*shape))
-    return [normal(*keys), normal(*keys), normal(*values), log_decay, normal(2, heads, KEY, VALUE)]
-
-
-def with_gradients(impl: Impl, inputs: list[Tensor]) -> list[Tensor]:
-    """The output, the state, and the gradient of every input for a fixed random cotangent."""
-    leaves = [x.detach().requires_grad_() for x in inputs]
-    with use_impl(impl):
-        results = linear_attention(*leaves)
-    torch.manual_seed(1)
-    cotangents = [torch.randn_like(x) for x in results]
-    return [*results, *torch.autograd.grad(results, leaves, cotangents)]
-
-
-def error(result: Tensor, exact: Tensor) -> float:
-    """Largest error, relative to the largest exact value unless that is 0."""
-    scale = float(exact.detach().abs().max()) or 1.0
-    return float((result.double() - exact).detach().abs().max()) / scale
-
-
-@pytest.mark.parametrize("with_state", [False, True])
+@pytest.mark.parametrize("given", [4, 5])
 @pytest.mark.parametrize("decay", DECAYS)
 @pytest.mark.parametrize("heads", [1, 3])
 @pytest.mark.parametrize("time", [1, 2, 17, 63, 64, 65, 130])
-def test_chunked_is_the_definition(time: int, heads: int, decay: str, with_state: bool) -> None:
-    inputs = draw(heads, time, decay)[: 5 if with_state else 4]
-    for fast, slow in zip(
-        with_gradients(Impl.CHUNKED, inputs), with_gradients(Impl.REFERENCE, inputs), strict=True
-    ):
-        assert error(fast, slow) < 1e-10
+def test_chunked_is_the_definition(time: int, heads: int, decay: str, given: int) -> None:
+    checks.check_values(IMPL, draw(heads, time, decay)[:given])
 
 
 @pytest.mark.parametrize("impl", [Impl.CHUNKED, Impl.REFERENCE])
-@pytest.mark.parametrize("decay", ["token", "channel"])
+@EITHER
 def test_the_state_carries_over_a_split(impl: Impl, decay: str) -> None:
-    *inputs, state = draw(2, 50, decay)
-    with use_impl(impl):
-        whole, last = linear_attention(*[*inputs, state])
-        parts = []
-        for part in (slice(0, 33), slice(33, 34), slice(34, 50)):
-            o, state = linear_attention(*[*(x[:, :, part] for x in inputs), state])
-            parts.append(o)
-    assert error(torch.cat(parts, dim=2), whole) < 1e-12
-    assert error(state, last) < 1e-12
+    checks.check_split(impl, decay, [33, 34, 50])
 
 
-@pytest.mark.parametrize("decay", ["token", "channel"])
+@EITHER
 def test_a_change_in_the_future_changes_nothing_before_it(decay: str) -> None:
-    inputs = draw(2, 70, decay)[:4]
-    before, _ = linear_attention(*inputs)
-    for x in inputs:
-        x[:, :, 45:] *= 0.5
-    after, _ = linear_attention(*inputs)
     # With a decay per channel the middle of a chunk moves, and with it the rounding.
-    assert error(after[:, :, :45], before[:, :, :45]) <= (1e-14 if decay == "channel" else 0)
-    assert not torch.equal(before[:, :, 45:], after[:, :, 45:])
+    checks.check_causal(IMPL, decay, 70, 45, 1e-14 if decay == "channel" else 0)
 
 
-@DTYPES
 @pytest.mark.parametrize("decay", DECAYS)
-def test_low_precision_is_as_good_as_the_definition_in_it(decay: str, dtype: torch.dtype) -> None:
-    low = [x.to(dtype) for x in draw(2, 130, decay)]
-    exact = with_gradients(Impl.REFERENCE, [x.double() for x in low])
-    fast = with_gradients(Impl.CHUNKED, low)
-    slow = with_gradients(Impl.REFERENCE, low)
-    assert fast[0].dtype == dtype
-    assert fast[1].dtype == torch.float32
-    for mine, honest, true in zip(fast, slow, exact, strict=True):
-        assert error(mine, true) <= 2 * error(honest, true) + 4 * torch.finfo(mine.dtype).eps
+def test_bfloat16_is_as_good_as_the_definition_in_it(decay: str) -> None:
+    checks.check_low_precision(IMPL, draw(2, 130, decay), torch.bfloat16)
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+def test_float32_is_as_good_as_the_definition_in_it(decay: str) -> None:
+    checks.check_coarse_decays(IMPL, [x.float() for x in draw(2, 130, decay)])
 
 
 @pytest.mark.parametrize("width", [1, KEY])
 @pytest.mark.parametrize("rate", [-1e-4, -1.0, -10.0])
 def test_decays_up_to_the_end_of_the_range(rate: float, width: int) -> None:
-    low = [x.float() for x in draw(2, 70, "one")]
-    low[3] = torch.full((2, 2, 70, width), rate)
-    exact = with_gradients(Impl.REFERENCE, [x.double() for x in low])
-    fast = with_gradients(Impl.CHUNKED, low)
-    slow = with_gradients(Impl.REFERENCE, low)
-    for mine, honest, true in zip(fast, slow, exact, strict=True):
-        assert error(mine, true) <= 2 * error(honest, true) + 8 * torch.finfo(torch.float32).eps
+    checks.check_coarse_decays(IMPL, checks.draw_rate(rate, width, 70))
 
 
 def test_one_decay_per_head_may_be_as_strong_as_it_likes() -> None:
-    inputs = [x.float() for x in draw(2, 70, "one")]
-    inputs[3] = torch.full((2, 2, 70, 1), -1e4)
-    assert all(x.isfinite().all() for x in with_gradients(Impl.CHUNKED, inputs))
+    checks.check_strongest(IMPL, 1, 70)
 
 
 def test_runs_repeat_bit_for_bit() -> None:
-    inputs = [x.float() for x in draw(3, 130, "channel")]
-    first, second = (with_gradients(Impl.CHUNKED, inputs) for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    checks.check_repeats(IMPL, "channel", 130)
 
 
-@pytest.mark.parametrize("decay", ["token", "channel"])
+@EITHER
+def test_layouts(decay: str) -> None:
+    checks.check_layouts(IMPL, decay, 40)
+
+
+@EITHER
 @pytest.mark.parametrize("time", [1, 2, 9, 64, 128])
 def test_cost_is_what_a_counter_sees(time: int, decay: str) -> None:
     inputs = draw(3, time, decay)
@@ -157,7 +96,7 @@ def test_an_empty_sequence_is_refused() -> None:
         linear_attention(*(x[:, :, :0] for x in draw(1, 2, "token")[:4]))
 
 
-def test_a_missing_implementation_is_named() -> None:
+def test_triton_on_the_cpu_is_refused() -> None:
     with use_impl(Impl.TRITON), pytest.raises(Unsupported, match=r"linear_attention.*'triton'"):
         linear_attention(*draw(1, 2, "token"))
 
@@ -166,5 +105,42 @@ def test_one_signature() -> None:
     assert (
         chunked.linear_attention.__annotations__
         == reference.linear_attention.__annotations__
+        == triton.linear_attention.__annotations__
         == linear_attention.__annotations__
     )
+
+
+def test_triton_is_the_definition() -> None:
+    check_triton(__file__)
+
+
+def _both_ways(size: int, decays: int) -> None:
+    lines = (1, 2, 4096)
+    wide = (*lines[:2], size, size)
+    shapes = [*[(*lines, size)] * 3, (*lines, decays), wide]
+    leaves = [torch.empty(shape, dtype=torch.bfloat16, requires_grad=True) for shape in shapes]
+    o, last = triton.linear_attention(*leaves)
+    torch.autograd.grad((o, last), leaves, (torch.empty_like(o), torch.empty_like(last)))
+
+
+SPILLS = 64
+"""Bytes of a thread at most: 16 of its 255 registers."""
+
+
+@pytest.mark.parametrize(("arch", "size"), [(80, 128), (90, 64)])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_kernels_compile_for_a_gpu(arch: int, size: int, per_channel: bool) -> None:
+    kernels = compiled(lambda: _both_ways(size, size if per_channel else 1), arch, aligned=True)
+    names = [kernel.kernel for kernel in kernels]
+    assert sorted(set(names)) == ["carry_states", "grade_inputs", "mix_values", "sum_decays"]
+    assert all(kernel.fits for kernel in kernels), kernels
+    assert all(kernel.spilled_bytes <= SPILLS for kernel in kernels), kernels
+
+
+@pytest.mark.parametrize("case", [bench.BENCHMARK.cases[0], bench.BENCHMARK.cases[6]])
+def test_the_smallest_cases_of_the_benchmark_run(case: Case) -> None:
+    inputs = case.draw()
+    with FlopCounterMode(display=False) as counter:
+        o, _ = bench.BENCHMARK.call(*inputs)
+    assert counter.get_total_flops() == case.flops
+    assert o.isfinite().all()

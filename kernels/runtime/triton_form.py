@@ -21,10 +21,10 @@ def triton_form(op: str, name: str | None = None) -> Callable[..., Any]:
     installed, or where its first argument is on the CPU and the interpreter is off.
     """
 
-    def call(first: Any, *rest: Any) -> Any:
+    def call(first: Any, *rest: Any, **named: Any) -> Any:
         _refuse_where_it_cannot_run(op, first.device.type)
         module = importlib.import_module(f"nas.kernels.{op}.triton")
-        return getattr(module, name or op)(first, *rest)
+        return getattr(module, name or op)(first, *rest, **named)
 
     return call
 

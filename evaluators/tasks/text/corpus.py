@@ -43,10 +43,16 @@ def find(corpus: str) -> tuple[Path, ...]:
 def read(files: Iterable[Path]) -> Iterator[bytes]:
     """The corpus piece by piece; a newline stands between two files. Raises BadInput at
     ``task.corpus`` for a file that cannot be read or is not text, saying which and why."""
+    return (piece for piece, _ in read_marked(files))
+
+
+def read_marked(files: Iterable[Path]) -> Iterator[tuple[bytes, bool]]:
+    """The same, each piece with whether a file begins with it."""
     for number, path in enumerate(files):
         if number:
-            yield b"\n"
-        yield from _read_text(path)
+            yield b"\n", False
+        for index, piece in enumerate(_read_text(path)):
+            yield piece, index == 0
 
 
 def _walk(root: Path, excluded: set[str]) -> list[Path]:

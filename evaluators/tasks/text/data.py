@@ -7,7 +7,7 @@ training windows start anywhere, as long as they do not touch one that is held o
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,10 +26,35 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 class Loaded:
     """A corpus that was read, and what it was."""
 
+    name: str
+    """As the task was given it."""
     text: Array
     """uint8 [bytes]; memory-mapped where there is a cache folder."""
     sha256: str
     files: int
+    file_starts: Array
+    """int64 [files that are not empty], in the text; a newline stands before each but the first."""
+
+    def describe(self) -> dict[str, Any]:
+        """What it is, and the loss of a model that knows only how often each byte occurs."""
+        counts = np.bincount(self.text, minlength=256)
+        shares = counts[counts > 0] / len(self.text)
+        return {
+            "corpus": self.name,
+            "sha256": self.sha256,
+            "bytes": len(self.text),
+            "files": self.files,
+            "unigram_loss": float(-(shares * np.log(shares)).sum()),
+        }
+
+
+def text_scores(loss: float, correct: float) -> dict[str, float]:
+    """Metrics from the mean test loss in nats and the share of bytes predicted exactly."""
+    return {
+        "text.loss": loss,
+        "text.bits_per_byte": loss / float(np.log(2)),
+        "text.accuracy": correct,
+    }
 
 
 def open_text(task: TextTask, seed: int, cache: Path | None) -> "TextData":
@@ -44,16 +69,16 @@ def load(name: str, cache: Path | None) -> Loaded:
 
     With a cache folder it becomes a file named by its checksum, which processes share.
     """
-    files = corpus.find(name)
+    files, starts = corpus.find(name), _Starts()
     if cache is None:
-        text = b"".join(corpus.read(files))
+        text = b"".join(starts.noted(corpus.read_marked(files)))
         array = np.frombuffer(text, dtype=np.uint8)
-        return Loaded(array, hashlib.sha256(text).hexdigest(), len(files))
+        return Loaded(name, array, hashlib.sha256(text).hexdigest(), len(files), starts.found)
     cache.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     with tempfile.NamedTemporaryFile(dir=cache, suffix=".part", delete=False) as part:
         try:
-            for piece in corpus.read(files):
+            for piece in starts.noted(corpus.read_marked(files)):
                 digest.update(piece)
                 part.write(piece)
             part.flush()
@@ -62,7 +87,27 @@ def load(name: str, cache: Path | None) -> Loaded:
             Path(part.name).unlink(missing_ok=True)
     empty = path.stat().st_size == 0  # which cannot be mapped
     mapped = np.zeros(0, np.uint8) if empty else np.memmap(path, dtype=np.uint8, mode="r")
-    return Loaded(mapped, digest.hexdigest(), len(files))
+    return Loaded(name, mapped, digest.hexdigest(), len(files), starts.found)
+
+
+class _Starts:
+    """Notes where files begin while their pieces pass by."""
+
+    def __init__(self) -> None:
+        self._at = 0
+        self._starts: list[int] = []
+
+    def noted(self, pieces: Iterable[tuple[bytes, bool]]) -> Iterator[bytes]:
+        for piece, begins in pieces:
+            if begins:
+                self._starts.append(self._at)
+            self._at += len(piece)
+            yield piece
+
+    @property
+    def found(self) -> Array:
+        """int64 [files]"""
+        return np.array(self._starts, dtype=np.int64)
 
 
 def _keep(part: Path, path: Path) -> Path:
@@ -113,24 +158,11 @@ class TextData:
 
     def score(self, loss: float, correct: float) -> Mapping[str, float]:
         """From the mean test loss in nats and the share of bytes predicted exactly."""
-        return {
-            "text.loss": loss,
-            "text.bits_per_byte": loss / float(np.log(2)),
-            "text.accuracy": correct,
-        }
+        return text_scores(loss, correct)
 
     def describe(self) -> Mapping[str, Any]:
         """The corpus and the loss of a model that knows only how often each byte occurs."""
-        counts = np.bincount(self.loaded.text, minlength=256)
-        shares = counts[counts > 0] / len(self.loaded.text)
-        return {
-            "corpus": self.task.corpus,
-            "sha256": self.loaded.sha256,
-            "bytes": len(self.loaded.text),
-            "files": self.loaded.files,
-            "held_out_windows": len(self.test_starts),
-            "unigram_loss": float(-(shares * np.log(shares)).sum()),
-        }
+        return {**self.loaded.describe(), "held_out_windows": len(self.test_starts)}
 
     def _windows(self, starts: Array) -> tuple[Tensor, Tensor]:
         places = starts[:, None] + np.arange(self.window)

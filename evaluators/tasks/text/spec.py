@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Literal
 
 from nas.evaluators.base import Metric
 from nas.evaluators.tasks.text.windows import TextTask
-from nas.search_spaces.base import Source
+from nas.search_spaces.base import Flag, Source
 
 if TYPE_CHECKING:
     from nas.evaluators.tasks.text.data import TextData
+    from nas.evaluators.tasks.text.documents import DocumentData
 
 
 class Text(TextTask):
@@ -24,6 +25,9 @@ class Text(TextTask):
 
     kind: Literal["text"] = "text"
     vocab: Literal[256] = 256
+    documents: Flag = False
+    """Whether each file is a document, longer ones in pieces: rows are filled with documents, and
+    nothing is carried from one to the next. Otherwise windows are cut out wherever they fall."""
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -35,7 +39,13 @@ class Text(TextTask):
             ),
         )
 
-    def open(self, seed: int, cache: Path | None = None) -> "TextData":
-        from nas.evaluators.tasks.text.data import open_text
+    def check(self) -> None:
+        super().check()
+        if self.documents:
+            self.open(0)
 
-        return open_text(self, seed, cache)
+    def open(self, seed: int, cache: Path | None = None) -> "TextData | DocumentData":
+        from nas.evaluators.tasks.text.data import open_text
+        from nas.evaluators.tasks.text.documents import open_documents
+
+        return open_documents(self, seed, cache) if self.documents else open_text(self, seed, cache)
