@@ -3,35 +3,18 @@
 Shapes: D width; any number of axes before it.
 """
 
-import os
-from importlib.util import find_spec
-
 from torch import Tensor
 
 from nas.kernels.rms_norm import chunked, reference
-from nas.kernels.runtime.impl import Impl, Unsupported, pick
+from nas.kernels.runtime.impl import Impl, pick
 from nas.kernels.runtime.shapes import check_shape
+from nas.kernels.runtime.triton_form import triton_form
 
 _OP = "rms_norm"
-
-
-def _triton(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    if find_spec("triton") is None:
-        raise Unsupported(f"{_OP}: implementation 'triton' needs the package triton")
-    if x.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
-        raise Unsupported(
-            f"{_OP}: implementation 'triton' runs on the CPU only with TRITON_INTERPRET=1 set "
-            "before triton is imported"
-        )
-    from nas.kernels.rms_norm import triton
-
-    return triton.rms_norm(x, weight, eps)
-
-
 _IMPLS = {
     Impl.REFERENCE: reference.rms_norm,
     Impl.CHUNKED: chunked.rms_norm,
-    Impl.TRITON: _triton,
+    Impl.TRITON: triton_form(_OP),
 }
 
 

@@ -1,23 +1,29 @@
-"""The Triton kernels against the definition, in Triton's interpreter.
+"""The Triton kernels against the definition, on a GPU or in Triton's interpreter.
 
-It has to be on (TRITON_INTERPRET=1) before triton is imported, so ``test_rms_norm.py`` runs this
-file in a process of its own; the suite does not collect it.
+It has to be on (TRITON_INTERPRET=1) before triton is imported, so ``test_rms_norm.py``
+runs this file in a process of its own; the suite does not collect it.
 """
 
 import pytest
-import torch
 
-from nas.kernels.rms_norm.checks import SHAPES, check_low_precision, check_values
+from nas.kernels.rms_norm.checks import OPS
+from nas.kernels.runtime import rows
 from nas.kernels.runtime.impl import Impl
+from nas.kernels.runtime.row_checks import LONG_CHECKS, ROW_CHECKS, RowCheck, RowOp
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_triton_is_the_definition(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.kernels.rms_norm.triton._PROGRAMS", 4)  # several rows for each
-    check_values(Impl.TRITON, shape)
+@pytest.mark.parametrize("check", ROW_CHECKS)
+@pytest.mark.parametrize("op", OPS.values(), ids=OPS)
+def test_triton(op: RowOp, check: RowCheck, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "TILE", 64)
+    monkeypatch.setattr(rows, "PROGRAMS", 2)  # several tiles for each
+    check(Impl.TRITON, op)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_triton_in_low_precision(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.kernels.rms_norm.triton._PROGRAMS", 4)  # several rows for each
-    check_low_precision(Impl.TRITON, dtype)
+@pytest.mark.parametrize("check", LONG_CHECKS)
+@pytest.mark.parametrize("op", OPS.values(), ids=OPS)
+def test_triton_with_long_rows(op: RowOp, check: RowCheck, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "LONGEST", 4)
+    monkeypatch.setattr(rows, "BLOCK", 16)
+    monkeypatch.setattr(rows, "PROGRAMS", 2)
+    check(Impl.TRITON, op)

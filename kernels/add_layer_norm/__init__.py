@@ -1,0 +1,1 @@
+"""Layer normalisation of the sum of a residual stream and what is added to it."""

@@ -1,0 +1,44 @@
+"""The Triton kernels against the definition, on a GPU or in Triton's interpreter.
+
+It has to be on (TRITON_INTERPRET=1) before triton is imported, so ``test_add_rms_norm.py``
+runs this file in a process of its own; the suite does not collect it.
+"""
+
+import pytest
+
+from nas.kernels.add_rms_norm.checks import OPS, check_two_steps
+from nas.kernels.runtime import rows
+from nas.kernels.runtime.impl import Impl
+from nas.kernels.runtime.row_checks import (
+    LONG_CHECKS,
+    ROW_CHECKS,
+    RowCheck,
+    RowOp,
+    check_each_result_alone,
+)
+
+
+@pytest.mark.parametrize("check", ROW_CHECKS)
+@pytest.mark.parametrize("op", OPS.values(), ids=OPS)
+def test_triton(op: RowOp, check: RowCheck, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "TILE", 64)
+    monkeypatch.setattr(rows, "PROGRAMS", 2)  # several tiles for each
+    check(Impl.TRITON, op)
+
+
+@pytest.mark.parametrize("check", LONG_CHECKS)
+@pytest.mark.parametrize("op", OPS.values(), ids=OPS)
+def test_triton_with_long_rows(op: RowOp, check: RowCheck, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "LONGEST", 4)
+    monkeypatch.setattr(rows, "BLOCK", 16)
+    monkeypatch.setattr(rows, "PROGRAMS", 2)
+    check(Impl.TRITON, op)
+
+
+@pytest.mark.parametrize("op", OPS.values(), ids=OPS)
+def test_triton_where_one_result_is_used(op: RowOp) -> None:
+    check_each_result_alone(Impl.TRITON, op)
+
+
+def test_triton_is_the_two_steps() -> None:
+    check_two_steps(Impl.TRITON)

@@ -1,0 +1,1 @@
+"""The product of an activation and what it gates, as in gated feed-forward networks."""

@@ -1,0 +1,1 @@
+"""A matrix product for each group of rows."""

@@ -1,0 +1,1 @@
+"""Normalisation by the mean and the standard deviation of a vector."""

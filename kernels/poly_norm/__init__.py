@@ -1,0 +1,1 @@
+"""PolyNorm: a polynomial whose powers are normalised, as an activation."""

@@ -1,0 +1,1 @@
+"""Rotary positions: pairs of channels turned by an angle that grows with the position."""
