@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test serve install check clean
+.PHONY: run test serve install check bench-kernels clean
 
 run: $(INSTALLED)
 	$(BIN)/python studies/journey.py studies/quickstart.yaml
@@ -16,6 +16,10 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Against other implementations, as far as they are installed; writes kernels/BENCHMARKS.md.
+bench-kernels: $(INSTALLED)
+	$(BIN)/python -m nas.kernels.runtime.bench --write
 
 serve: $(INSTALLED)
 	$(BIN)/nas serve

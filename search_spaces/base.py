@@ -10,19 +10,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import PydanticCustomError
 
 from nas.plan import Call
+from nas.search_spaces.field_docs import field_docs
 from nas.search_spaces.ops import Ops, merge_costs
 
 
 class Model(BaseModel):
-    """Base of all typed records: frozen, and an unknown field is an error."""
+    """Base of all typed records: frozen, and an unknown field is an error. The docstrings under its
+    fields are their descriptions in a JSON schema."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: Any, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, doc in field_docs(cls).items():
+            if name in properties:
+                properties[name].setdefault("description", doc)
+        return schema
 
 
 Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]

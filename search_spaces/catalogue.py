@@ -67,14 +67,19 @@ _HELD = re.compile(r"^(?:Annotated\[)?(tuple\[)?(Any\w+)\b")
 
 def complete(parts: dict[str, type[P]]) -> dict[str, type[P]]:
     """Resolve the fields of some parts that hold other parts."""
+    unions = {name: union(found) for name, found in _UNIONS.items()}
     for part in parts.values():
+        holds = False
         for name, annotation in inspect.get_annotations(part).items():
             held = _HELD.match(annotation) if isinstance(annotation, str) else None
-            if held is not None:
-                NESTED_SLOTS[part.__name__, name] = _UNIONS[held[2]]
-            if held is not None and held[1]:
+            if held is None:
+                continue
+            holds = True
+            NESTED_SLOTS[part.__name__, name] = _UNIONS[held[2]]
+            if held[1]:
                 NESTED_LISTS.add((part.__name__, name))
-        part.model_rebuild(_types_namespace={n: union(found) for n, found in _UNIONS.items()})
+        if holds:  # the others are built when they are first used
+            part.model_rebuild(_types_namespace=unions)
     return parts
 
 

@@ -14,7 +14,7 @@ import builtins
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Generic, Self, TypeVar
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from nas.search_spaces.base import Model
 
@@ -24,8 +24,6 @@ Number = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True
 
 class Choice(Model, Generic[T]):
     """One of several values."""
-
-    model_config = ConfigDict(use_attribute_docstrings=False)  # generic: made in memory
 
     choice: Annotated[tuple[T, ...], Field(min_length=1)]
 
@@ -38,8 +36,6 @@ class Choice(Model, Generic[T]):
 
 class Range(Model, Generic[T]):
     """All values from low to high, both included."""
-
-    model_config = ConfigDict(use_attribute_docstrings=False)  # generic: made in memory
 
     range: tuple[T, T]
     step: Annotated[int, Field(strict=True, ge=1)] | None = None

@@ -12,6 +12,7 @@ from typing import Any
 from nas.errors import NotFound
 from nas.search_spaces.base import FAMILIES, Model, Part
 from nas.search_spaces.catalogue import SLOTS
+from nas.search_spaces.field_docs import field_docs
 from nas.search_spaces.patterns import PATTERNS
 from nas.search_spaces.published import published, published_names
 from nas.search_spaces.spaces import preset_names
@@ -78,7 +79,7 @@ def entry(slot: str, part: type[Part]) -> CatalogueEntry:
         families=part.families,
         family_reason=part.family_reason if len(part.families) < len(FAMILIES) else "",
         fields=_fields(part),
-        rules=tuple(relation.says for relation in (*part.rules, *part.conditions)),
+        rules=(*(rule.says for rule in part.rules), *(c.says for c in part.conditions)),
         example=part.example,
         json_schema=part.model_json_schema(),
     )
@@ -99,7 +100,7 @@ def _fields(part: type[Part]) -> tuple[FieldEntry, ...]:
                 accepts=shape.words(schema),
                 required=required,
                 default=None if required else _plain(default),
-                doc=" ".join((info.description or "").split()),
+                doc=" ".join(field_docs(part).get(name, "").split()),
             )
         )
     return tuple(found)

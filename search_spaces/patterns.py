@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints, create_model
+from pydantic import Field, StringConstraints, create_model
 
 from nas.errors import Infeasible
 from nas.search_spaces.axes import Draw
@@ -42,7 +42,6 @@ Placement = Literal["interleaved", "interleaved_first", "bottom", "top", "both_e
 class Pattern(Model, ABC):
     """Base of all patterns."""
 
-    model_config = ConfigDict(use_attribute_docstrings=False)  # slots make theirs in memory
     papers: ClassVar[tuple[Source, ...]] = ()
     """Whose placements of layers it expresses."""
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, ClassVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, model_validator
+from pydantic import TypeAdapter, ValidationError, model_validator
 
 from nas.search_spaces.axes import Scalar
 from nas.search_spaces.base import Model, Part, Place, broken_rules
@@ -24,8 +24,6 @@ MOST_OPTIONS = 512
 
 class Twin(Model):
     """A part whose fields may still be questions. Made by `searchable`, never written by hand."""
-
-    model_config = ConfigDict(use_attribute_docstrings=False)  # made in memory: there is no source
 
     part: ClassVar[type[Part]]
     kind: str

@@ -153,7 +153,7 @@ def test_kernels_compile_for_a_gpu_and_do_not_spill(
             o = triton.attention(q, k, v, **named)
         o.backward(torch.empty_like(o))
 
-    kernels = compiled(run, arch, aligned=True)
+    kernels = compiled(run, arch)
     names = {"attend_forward", "attend_backward_queries", "attend_backward_keys"}
     assert {kernel.kernel for kernel in kernels} == names
     assert [kernel for kernel in kernels if not kernel.fits or kernel.spilled_bytes] == []

@@ -8,11 +8,13 @@ from torch import Tensor
 from nas.kernels.gated_delta_rule import chunked, reference
 from nas.kernels.runtime.impl import Impl, pick
 from nas.kernels.runtime.shapes import check_attention, check_shape
+from nas.kernels.runtime.triton_form import triton_form
 
 _OP = "gated_delta_rule"
 _IMPLS = {
     Impl.REFERENCE: reference.gated_delta_rule,
     Impl.CHUNKED: chunked.gated_delta_rule,
+    Impl.TRITON: triton_form(_OP),
 }
 
 
@@ -38,7 +40,7 @@ def gated_delta_rule(
 
     Raises:
         ValueError: a shape does not fit.
-        Unsupported: the implementation in force is one that this op lacks.
+        Unsupported: the implementation in force is 'triton' and triton cannot run here.
     """
     check_attention(_OP, q.shape, k.shape, v.shape, None if state is None else state.shape)
     check_shape(_OP, "log_decay", log_decay.shape, "[B, H, T]", q.shape[:3], broadcast=True)

@@ -88,7 +88,7 @@ def test_the_kernels_compile_without_spilling(rows: int, dtype: torch.dtype, arc
         y = triton.grouped_matmul(x, weight, torch.empty(8, dtype=torch.int64))
         y.backward(torch.empty_like(y))
 
-    kernels = compiled(run, arch, aligned=True)
+    kernels = compiled(run, arch)
     names = [kernel.kernel for kernel in kernels]
     assert names == ["_map_tiles", "_multiply", "_multiply", "_sum_outer_products"]
     assert all(kernel.fits and kernel.spilled_bytes == 0 for kernel in kernels), kernels

@@ -99,7 +99,7 @@ def test_the_kernels_compile_without_spilling(arch: int) -> None:
         rows = triton.dispatch(x, order, places)
         triton.combine(rows, weights, order, places).backward(torch.empty_like(x))
 
-    kernels = compiled(run, arch, aligned=True)
+    kernels = compiled(run, arch)
     names = {kernel.kernel for kernel in kernels}
     assert {"_count", "_add_up", "_place", "_gather", "_sum_copies", "_weight_gradient"} == names
     assert all(kernel.fits and kernel.spilled_bytes == 0 for kernel in kernels), kernels

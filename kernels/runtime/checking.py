@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -82,16 +83,17 @@ def check_budget(impl: Impl, op: Call, inputs: Sequence[Tensor], *, roundings: i
 @contextmanager
 def poisoned() -> Iterator[None]:
     """Memory that torch hands out uninitialised holds NaN, so that reading it shows."""
-    fill = torch.utils.deterministic.fill_uninitialized_memory
+    switches: Any = torch.utils.deterministic
+    fill = switches.fill_uninitialized_memory
     before = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.utils.deterministic.fill_uninitialized_memory = True
+    switches.fill_uninitialized_memory = True
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warn_only)
-        torch.utils.deterministic.fill_uninitialized_memory = fill
+        switches.fill_uninitialized_memory = fill
 
 
 def check_triton(beside: str, *, seconds: int = 900) -> None:

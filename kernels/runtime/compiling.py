@@ -44,16 +44,16 @@ class Compiled:
         return self.shared_bytes <= SHARED_BYTES[self.arch]
 
 
-def compiled(run: Callable[[], object], arch: int = 90, *, aligned: bool = False) -> list[Compiled]:
+def compiled(run: Callable[[], object], arch: int = 90) -> list[Compiled]:
     """Call `run`, and compile each kernel that it would launch, once for each set of types.
 
-    Nothing is launched: what `run` computes is meaningless. With `aligned` kernels are told, as in
-    a launch, which addresses and integers are multiples of 16 and which integers are 1: only then
-    are loads wide and pipelined through shared memory as they would be on a GPU. Raises what triton
-    raises where a kernel does not compile.
+    Nothing is launched: what `run` computes is meaningless. As in a launch, kernels are told which
+    addresses and integers are multiples of 16 and which integers are 1: only then are loads wide
+    and pipelined through shared memory as they would be on a GPU. Raises what triton raises where
+    a kernel does not compile.
     """
     found: dict[tuple[Any, ...], Compiled] = {}
-    with _caught(lambda *launch: _note(found, arch, aligned, *launch)):
+    with _caught(lambda *launch: _note(found, arch, *launch)):
         run()
     return list(found.values())
 
@@ -76,7 +76,6 @@ def _caught(note: Callable[..., None]) -> Iterator[None]:
 def _note(
     found: dict[tuple[Any, ...], Compiled],
     arch: int,
-    aligned: bool,
     kernel: Any,
     args: tuple[Any, ...],
     named: dict[str, Any],
@@ -85,8 +84,7 @@ def _note(
     values = {**dict(zip(kernel.arg_names, args, strict=False)), **named}
     constant = {p.name for p in kernel.params if p.is_constexpr}
     constant |= {name for name, value in values.items() if value is None}
-    if aligned:
-        constant |= {name for name, value in values.items() if type(value) is int and value == 1}
+    constant |= {name for name, value in values.items() if type(value) is int and value == 1}
     signature = {
         name: "constexpr" if name in constant else _type(values[name]) for name in kernel.arg_names
     }
@@ -94,7 +92,7 @@ def _note(
     attributes = {
         (index,): [["tt.divisibility", 16]]
         for index, name in enumerate(kernel.arg_names)
-        if aligned and name not in constant and _is_aligned(values[name])
+        if name not in constant and _is_aligned(values[name])
     }
     key = (kernel.__name__, *signature.values(), *map(str, fixed.values()), *options.items())
     key = (*key, *attributes)

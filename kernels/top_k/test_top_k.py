@@ -78,7 +78,7 @@ def test_the_kernels_compile_without_spilling(arch: int, entries: int, k: int) -
         scores = torch.empty(4096, entries, dtype=torch.bfloat16, requires_grad=True)
         triton.top_k(scores, k)[0].backward(torch.empty(4096, k, dtype=torch.bfloat16))
 
-    kernels = compiled(run, arch, aligned=True)
+    kernels = compiled(run, arch)
     assert [kernel.kernel for kernel in kernels] == ["_pick", "_spread"]
     assert all(kernel.fits and kernel.spilled_bytes == 0 for kernel in kernels), kernels
 

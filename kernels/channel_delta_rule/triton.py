@@ -1,0 +1,21 @@
+"""The delta rule with a decay per channel as Triton kernels, for a GPU or Triton's interpreter.
+
+The kernels are those of ``nas.kernels.delta_rule``, shared with the other delta rule.
+"""
+
+from torch import Tensor
+
+from nas.kernels.channel_delta_rule import chunked
+from nas.kernels.delta_rule.triton import delta_rule
+
+
+def channel_delta_rule(
+    q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, beta: Tensor, state: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """``S_t = (I - beta_t k_t k_t^T) diag(exp(g_t)) S_{t-1} + beta_t k_t v_t^T``, o_t = S_t^T q_t.
+
+    See ``api``. One step of time is the recurrence itself, in plain torch.
+    """
+    if q.shape[2] == 1 or not q.numel() or not v.numel():
+        return chunked.channel_delta_rule(q, k, v, log_decay, beta, state)
+    return delta_rule(q, k, v, log_decay, beta, state)

@@ -1,0 +1,1 @@
+"""Cross-entropy of a linear layer's logits, without the logits in memory."""
