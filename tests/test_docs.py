@@ -59,6 +59,15 @@ def test_every_study_that_ships_is_valid(path: Path) -> None:
     assert what_is(read_file(path)).what == "study"
 
 
+def test_the_page_on_kernels_runs_and_names_every_op() -> None:
+    text = (ROOT / "docs/kernels.md").read_text()
+    (shown,) = (code for language, code in BLOCK.findall(text) if language == "python")
+    exec(shown, {})
+    ops = {path.parent.name for path in ROOT.glob("kernels/*/api.py")}
+    assert len(ops) > 15
+    assert {op for op in ops if f"`{op}`" not in text} == set()
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
     broken = [
