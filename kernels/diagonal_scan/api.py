@@ -8,11 +8,13 @@ from torch import Tensor
 from nas.kernels.diagonal_scan import chunked, reference
 from nas.kernels.runtime.impl import Impl, pick
 from nas.kernels.runtime.shapes import check_shape
+from nas.kernels.runtime.triton_form import triton_form
 
 _OP = "diagonal_scan"
 _IMPLS = {
     Impl.REFERENCE: reference.diagonal_scan,
     Impl.CHUNKED: chunked.diagonal_scan,
+    Impl.TRITON: triton_form(_OP),
 }
 
 
@@ -30,7 +32,7 @@ def diagonal_scan(x: Tensor, decay: Tensor, state: Tensor | None = None) -> tupl
 
     Raises:
         ValueError: a shape does not fit.
-        Unsupported: the implementation in force is one that this op lacks.
+        Unsupported: the implementation in force is 'triton' and triton cannot run here.
     """
     if x.ndim != 3 or x.shape[1] < 1:
         raise ValueError(f"{_OP}: x must be [B, T, C] with T >= 1 but is {list(x.shape)}")

@@ -1,36 +1,27 @@
 """The diagonal recurrence: the chunked form against the definition, in values and gradients."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import Tensor
 
-from nas.kernels.diagonal_scan import chunked, reference
+from nas.kernels.diagonal_scan import chunked, reference, triton
 from nas.kernels.diagonal_scan.api import diagonal_scan
+from nas.kernels.diagonal_scan.bench import BENCHMARK
+from nas.kernels.diagonal_scan.checks import (
+    DECAYS,
+    check_layouts,
+    check_mixed,
+    check_split,
+    check_values,
+    check_zero_and_one,
+    draw,
+)
+from nas.kernels.runtime.checking import check_triton
+from nas.kernels.runtime.compiling import Compiled, compiled
 from nas.kernels.runtime.impl import Impl, Unsupported, use_impl
 
-CHANNELS = 5
-DECAYS = {"token": (2, -1, CHANNELS), "shared": (1, -1, 1), "fixed": (1, 1, CHANNELS)}
-
-
-def draw(time: int, decay: str) -> list[Tensor]:
-    """x, decay between -1 and 1, and a state in float64."""
-    random = torch.Generator().manual_seed(0)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=random, dtype=torch.float64)
-
-    shape = (time if size == -1 else size for size in DECAYS[decay])
-    return [normal(2, time, CHANNELS), normal(*shape).tanh(), normal(2, CHANNELS)]
-
-
-def with_gradients(impl: Impl, inputs: list[Tensor]) -> list[Tensor]:
-    """h, the state, and the gradient of every input for a fixed random cotangent."""
-    leaves = [x.detach().requires_grad_() for x in inputs]
-    with use_impl(impl):
-        results = diagonal_scan(*leaves)
-    torch.manual_seed(1)
-    cotangents = [torch.randn_like(x) for x in results]
-    return [*results, *torch.autograd.grad(results, leaves, cotangents)]
+IMPL = Impl.CHUNKED
 
 
 @pytest.mark.parametrize("with_state", [False, True])
@@ -41,32 +32,16 @@ def test_chunked_is_the_definition(
     time: int, values: int, decay: str, with_state: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunked, "SCAN_VALUES_CPU", values)
-    inputs = draw(time, decay)[: 3 if with_state else 2]
-    for fast, slow in zip(
-        with_gradients(Impl.CHUNKED, inputs), with_gradients(Impl.REFERENCE, inputs), strict=True
-    ):
-        torch.testing.assert_close(fast, slow, rtol=1e-11, atol=1e-12)
+    check_values(IMPL, time, decay, with_state)
 
 
 def test_decays_of_zero_and_one() -> None:
-    x = draw(50, "token")[0]
-    for decay, expected in ((0.0, x), (1.0, x.cumsum(1))):
-        factors = torch.full_like(x, decay, requires_grad=True)
-        h, _ = diagonal_scan(x, factors)
-        torch.testing.assert_close(h, expected)
-        h.sum().backward()
-        assert factors.grad.isfinite().all()
+    check_zero_and_one(IMPL, 50)
 
 
-def test_the_state_carries_over_a_split() -> None:
-    x, decay, state = draw(50, "token")
-    whole, last = diagonal_scan(x, decay, state)
-    parts = []
-    for part in (slice(0, 33), slice(33, 34), slice(34, 50)):
-        h, state = diagonal_scan(x[:, part], decay[:, part], state)
-        parts.append(h)
-    torch.testing.assert_close(torch.cat(parts, dim=1), whole)
-    torch.testing.assert_close(state, last)
+@pytest.mark.parametrize("check", [check_split, check_mixed, check_layouts])
+def test_in_every_form(check: Callable[[Impl], None]) -> None:
+    check(IMPL)
 
 
 def test_low_precision_keeps_its_state_in_float32() -> None:
@@ -92,7 +67,7 @@ def test_an_empty_sequence_is_refused() -> None:
         diagonal_scan(*(x[:, :0] for x in draw(2, "token")[:2]))
 
 
-def test_a_missing_implementation_is_named() -> None:
+def test_triton_on_the_cpu_is_refused() -> None:
     with use_impl(Impl.TRITON), pytest.raises(Unsupported, match=r"diagonal_scan.*'triton'"):
         diagonal_scan(*draw(2, "token"))
 
@@ -101,5 +76,43 @@ def test_one_signature() -> None:
     assert (
         chunked.diagonal_scan.__annotations__
         == reference.diagonal_scan.__annotations__
+        == triton.diagonal_scan.__annotations__
         == diagonal_scan.__annotations__
     )
+
+
+def test_triton() -> None:
+    check_triton(__file__)
+
+
+@pytest.mark.parametrize("arch", [80, 90])
+def test_triton_compiles_without_spills(arch: int) -> None:
+    kernels = compile_kernels(arch)
+    assert {kernel.kernel for kernel in kernels} == {"_diagonal_ends", "_diagonal_scan"}
+    for kernel in kernels:
+        assert kernel.fits
+        assert kernel.spilled_bytes == 0, kernel
+
+
+def compile_kernels(arch: int) -> list[Compiled]:
+    """Forward and backward in bfloat16 with decays of float32."""
+
+    def run() -> None:
+        x = torch.empty(1, 4096, 512, dtype=torch.bfloat16)
+        inputs = [t.requires_grad_() for t in (x, torch.empty(1, 4096, 512), torch.empty(1, 512))]
+        results = triton.diagonal_scan(*inputs)
+        torch.autograd.grad(results, inputs, [torch.empty_like(t) for t in results])
+
+    return compiled(run, arch)
+
+
+def test_the_benchmark_measures_this_op() -> None:
+    case = BENCHMARK.cases[0]
+    inputs = case.draw()
+    expected = diagonal_scan(*inputs)[0]
+    assert torch.equal(BENCHMARK.call(*inputs), expected)
+    assert case.flops == 0
+    assert case.values_moved == 3 * expected.numel()
+    for name, peer in BENCHMARK.peers().items():
+        if name.startswith("torch"):
+            torch.testing.assert_close(peer(*inputs), expected, msg=name)

@@ -7,12 +7,14 @@ from torch import Tensor
 
 from nas.kernels.runtime.impl import Impl, pick
 from nas.kernels.runtime.shapes import check_shape
+from nas.kernels.runtime.triton_form import triton_form
 from nas.kernels.selective_scan import chunked, reference
 
 _OP = "selective_scan"
 _IMPLS = {
     Impl.REFERENCE: reference.selective_scan,
     Impl.CHUNKED: chunked.selective_scan,
+    Impl.TRITON: triton_form(_OP),
 }
 
 
@@ -43,7 +45,7 @@ def selective_scan(
 
     Raises:
         ValueError: a shape does not fit.
-        Unsupported: the implementation in force is one that this op lacks.
+        Unsupported: the implementation in force is 'triton' and triton cannot run here.
     """
     if x.ndim != 3 or x.shape[1] < 1:
         raise ValueError(f"{_OP}: x must be [B, T, E] with T >= 1 but is {list(x.shape)}")

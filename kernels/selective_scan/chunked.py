@@ -35,8 +35,8 @@ def selective_scan(
     timed = (
         step * x.to(dtype),
         step.expand(-1, time, -1),
-        write.to(dtype).expand(-1, time, -1, -1),
-        read.to(dtype).expand(-1, time, -1, -1),
+        write.to(dtype).expand(-1, time, rates.shape[0], -1),
+        read.to(dtype).expand(-1, time, rates.shape[0], -1),
     )
     if time <= SELECTIVE_BLOCK:
         y, state = _selective_block(*timed, rates, state)

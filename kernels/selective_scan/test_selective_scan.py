@@ -1,76 +1,47 @@
 """The selective scan: the chunked form against the definition, in values, gradients and cost."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import Tensor
-from torch.nn.functional import softplus
 from torch.utils.flop_counter import FlopCounterMode
 
+from nas.kernels.runtime.checking import check_triton
+from nas.kernels.runtime.compiling import Compiled, compiled
 from nas.kernels.runtime.impl import Impl, Unsupported, use_impl
-from nas.kernels.selective_scan import chunked, cost, reference
+from nas.kernels.selective_scan import chunked, cost, reference, triton
 from nas.kernels.selective_scan.api import selective_scan
+from nas.kernels.selective_scan.bench import BENCHMARK
+from nas.kernels.selective_scan.checks import (
+    CHANNELS,
+    KINDS,
+    STATES,
+    check_layouts,
+    check_rate,
+    check_split,
+    check_values,
+    draw,
+)
 
-CHANNELS, STATES = 5, 3
-KINDS = ("selective", "fixed")
-
-
-def draw(time: int, kind: str) -> list[Tensor]:
-    """x, step, rates, write, read and a state in float64."""
-    random = torch.Generator().manual_seed(0)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=random, dtype=torch.float64)
-
-    gain = (2, time, STATES, 1) if kind == "selective" else (1, 1, STATES, CHANNELS)
-    step = (2, time, CHANNELS) if kind == "selective" else (1, 1, CHANNELS)
-    rates = -softplus(normal(STATES, CHANNELS))
-    x, state = normal(2, time, CHANNELS), normal(2, STATES, CHANNELS)
-    return [x, softplus(normal(*step)), rates, normal(*gain), normal(*gain), state]
-
-
-def with_gradients(impl: Impl, inputs: list[Tensor]) -> list[Tensor]:
-    """y, the state, and the gradient of every input for a fixed random cotangent."""
-    leaves = [x.detach().requires_grad_() for x in inputs]
-    with use_impl(impl):
-        results = selective_scan(*leaves)
-    torch.manual_seed(1)
-    cotangents = [torch.randn_like(x) for x in results]
-    return [*results, *torch.autograd.grad(results, leaves, cotangents)]
+IMPL = Impl.CHUNKED
+COUNTED = ("selective", "fixed")
 
 
 @pytest.mark.parametrize("with_state", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("time", [1, 2, 7, 33, 128, 129, 260])
 def test_chunked_is_the_definition(time: int, kind: str, with_state: bool) -> None:
-    inputs = draw(time, kind)[: 6 if with_state else 5]
-    for fast, slow in zip(
-        with_gradients(Impl.CHUNKED, inputs), with_gradients(Impl.REFERENCE, inputs), strict=True
-    ):
-        torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-11)
+    check_values(IMPL, time, kind, with_state)
 
 
-def test_the_state_carries_over_a_split() -> None:
-    x, step, rates, write, read, state = draw(50, "selective")
-    whole, last = selective_scan(x, step, rates, write, read, state)
-    parts = []
-    for part in (slice(0, 33), slice(33, 34), slice(34, 50)):
-        timed = (x[:, part], step[:, part], rates, write[:, part], read[:, part])
-        y, state = selective_scan(*timed, state)
-        parts.append(y)
-    torch.testing.assert_close(torch.cat(parts, dim=1), whole)
-    torch.testing.assert_close(state, last)
+@pytest.mark.parametrize("check", [check_split, check_layouts])
+def test_in_every_form(check: Callable[[Impl], None]) -> None:
+    check(IMPL)
 
 
 @pytest.mark.parametrize("rate", [-1e-6, -1.0, -1e4])
 def test_float32_is_as_good_as_the_definition_in_it(rate: float) -> None:
-    low = [x.float() for x in draw(150, "selective")]
-    low[2] = torch.full_like(low[2], rate)
-    exact = with_gradients(Impl.REFERENCE, [x.double() for x in low])
-    fast, slow = with_gradients(Impl.CHUNKED, low), with_gradients(Impl.REFERENCE, low)
-    for mine, honest, true in zip(fast, slow, exact, strict=True):
-        largest = true.abs().max()
-        allowed = 2 * (honest - true).abs().max() + 1e-5 * largest
-        assert (mine - true).abs().max() <= allowed
+    check_rate(IMPL, rate, 150)
 
 
 def test_low_precision_keeps_its_state_in_float32() -> None:
@@ -81,7 +52,7 @@ def test_low_precision_keeps_its_state_in_float32() -> None:
     assert (y - true).abs().max() <= 1e-2 * true.abs().max()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", COUNTED)
 @pytest.mark.parametrize("time", [1, 2, 9, 64, 130])
 def test_cost_is_what_a_counter_sees(time: int, kind: str) -> None:
     with FlopCounterMode(display=False) as counter:
@@ -105,7 +76,7 @@ def test_an_empty_sequence_is_refused() -> None:
         selective_scan(inputs[0][:, :0], *inputs[1:])
 
 
-def test_a_missing_implementation_is_named() -> None:
+def test_triton_on_the_cpu_is_refused() -> None:
     with use_impl(Impl.TRITON), pytest.raises(Unsupported, match=r"selective_scan.*'triton'"):
         selective_scan(*draw(2, "fixed"))
 
@@ -114,6 +85,7 @@ def test_one_signature() -> None:
     assert (
         chunked.selective_scan.__annotations__
         == reference.selective_scan.__annotations__
+        == triton.selective_scan.__annotations__
         == selective_scan.__annotations__
     )
 
@@ -131,3 +103,42 @@ def test_gradients_under_mixed_precision_and_of_some_inputs_only() -> None:
 
 def test_cost_and_code_agree_on_the_block() -> None:
     assert cost.SELECTIVE_BLOCK == chunked.SELECTIVE_BLOCK
+
+
+def test_triton() -> None:
+    check_triton(__file__)
+
+
+@pytest.mark.parametrize("arch", [80, 90])
+def test_triton_compiles_without_spills(arch: int) -> None:
+    kernels = [k for k in compile_kernels(16, arch) if k.kernel.startswith("_selective")]
+    assert len(kernels) == 4
+    for kernel in kernels:
+        assert kernel.fits
+        assert kernel.spilled_bytes == 0, kernel
+
+
+def compile_kernels(states: int, arch: int) -> list[Compiled]:
+    """Forward and backward as in Mamba under mixed precision."""
+
+    def run() -> None:
+        time, channels = 4096, 512
+        x = torch.empty(1, time, channels, dtype=torch.bfloat16)
+        write, read = (torch.empty(1, time, states, 1, dtype=torch.bfloat16) for _ in range(2))
+        step, state = torch.empty(1, time, channels), torch.empty(1, states, channels)
+        inputs = (x, step, torch.empty(states, channels), write, read, state)
+        leaves = [t.requires_grad_() for t in inputs]
+        results = triton.selective_scan(*leaves)
+        torch.autograd.grad(results, leaves, [torch.empty_like(t) for t in results])
+
+    return compiled(run, arch)
+
+
+def test_the_benchmark_measures_this_op() -> None:
+    case = BENCHMARK.cases[0]
+    inputs = case.draw()
+    with FlopCounterMode(display=False) as counter:
+        expected = selective_scan(*inputs)[0]
+    assert torch.equal(BENCHMARK.call(*inputs), expected)
+    assert case.flops == counter.get_total_flops()
+    assert case.values_moved == sum(x.numel() for x in inputs) + expected.numel()

@@ -1,12 +1,13 @@
 """A gated single-head unit: quadratic attention inside chunks plus linear attention over all."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from nas.kernels.linear_attention.cost import LINEAR_CHUNK, forward_flops_per_token, step_flops
 from nas.plan import Call, Node
-from nas.search_spaces.base import FAMILIES, Count, Memory, Mixer, Place, Source
+from nas.search_spaces.base import FAMILIES, Count, Memory, Mixer, Place, Source, only_with
 from nas.search_spaces.mixers.attention.spec import HeadDim
 from nas.search_spaces.ops import Op, Ops, elementwise, linear
 from nas.search_spaces.pieces.short_conv.spec import short_conv
@@ -46,7 +47,6 @@ class GatedUnit(Mixer):
             "kind": "gated_unit",
             "hidden": 32,
             "key_dim": 12,
-            "chunk": 16,
             "branches": "global",
             "conv": 0,
             "position": {"kind": "none"},
@@ -60,6 +60,7 @@ class GatedUnit(Mixer):
             "gating": "double",
         },
     )
+    conditions = (only_with("chunk", "branches", "both", "local"),)
     families = FAMILIES
 
     kind: Literal["gated_unit"] = "gated_unit"
@@ -67,8 +68,8 @@ class GatedUnit(Mixer):
     """Hidden units E; the papers take 2 dim."""
     key_dim: HeadDim
     """Width of the projection from which queries and keys are made."""
-    chunk: Count
-    """Tokens that see each other in the quadratic branch; the papers take 256."""
+    chunk: Count = 256
+    """Tokens that see each other in the quadratic branch."""
     branches: Literal["both", "local", "global"] = "both"
     """Quadratic attention inside chunks, linear attention over all tokens, or their sum."""
     conv: Annotated[int, Field(strict=True, ge=0, le=64)] = 17
@@ -92,7 +93,7 @@ class GatedUnit(Mixer):
         projected = "conv_in" if self.conv else "project"
         return (
             linear("project", "x", at.dim, self.projected),
-            *self._conv("conv_in", "project", self.projected),
+            *self._conv(at, "conv_in", "project", self.projected),
             *branches,
             *self._sum(branches),
             Op(
@@ -102,11 +103,15 @@ class GatedUnit(Mixer):
                 expects=((self.value_dim,), (self.projected,)),
             ),
             linear("out", "gating", self.hidden, at.dim),
-            *self._conv("conv_out", "out", at.dim),
+            *self._conv(at, "conv_out", "out", at.dim),
         )
 
-    def _conv(self, name: str, reads: str, channels: int) -> Ops:
-        return (short_conv(name, reads, channels, self.conv),) if self.conv else ()
+    def _conv(self, at: Place, name: str, reads: str, channels: int) -> Ops:
+        if not self.conv:
+            return ()
+        op = short_conv(name, reads, channels, self.conv)
+        # the two-way form is torch's own convolution, whose products count
+        return (op if at.causal else replace(op, flops=2 * channels * self.conv),)
 
     def _sum(self, branches: Ops) -> Ops:
         if len(branches) == 1:

@@ -3,9 +3,9 @@
 B batch, T time, C channels
 """
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from nas.kernels.short_conv.api import short_conv
 
 
 class ShortConv(nn.Module):
@@ -13,12 +13,10 @@ class ShortConv(nn.Module):
 
     def __init__(self, *, channels: int, width: int, bias: bool = False) -> None:
         super().__init__()
+        # holds the weight [C, 1, width] and its first values; never called
         self.conv = nn.Conv1d(channels, channels, width, groups=channels, bias=bias)
 
     def forward(self, x: Tensor, latest: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """`latest` [B, width - 1, C] are the inputs before x (None is zeros); also returns those
         that the next call needs."""
-        past = self.conv.kernel_size[0] - 1
-        x = F.pad(x, (0, 0, past, 0)) if latest is None else torch.cat((latest, x), dim=1)
-        # a slice would keep all of x alive
-        return self.conv(x.mT).mT, x[:, x.shape[1] - past :].clone()
+        return short_conv(x, self.conv.weight.squeeze(1), self.conv.bias, latest)

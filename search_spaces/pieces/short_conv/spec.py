@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from nas.kernels.short_conv.cost import short_conv_flops
 from nas.search_spaces.ops import Op
 
 ConvWidth = Annotated[int, Field(strict=True, ge=2, le=64)]
@@ -11,7 +12,7 @@ ConvWidth = Annotated[int, Field(strict=True, ge=2, le=64)]
 
 
 def short_conv(name: str, reads: str, channels: int, width: int, *, bias: bool = False) -> Op:
-    """2 x width FLOPs for each channel and token; decoding carries channels x (width - 1) values
+    """No FLOPs, for its products are elementwise; decoding carries channels x (width - 1) values
     (declare them in ``memory``)."""
     return Op(
         name,
@@ -20,5 +21,5 @@ def short_conv(name: str, reads: str, channels: int, width: int, *, bias: bool =
         "convolution",
         expects=((channels,),),
         params=channels * (width + bias),
-        flops=2 * channels * width,
+        flops=short_conv_flops(channels, width),
     )

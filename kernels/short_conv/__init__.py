@@ -1,0 +1,1 @@
+"""A causal convolution over a few tokens, on each channel by itself."""
