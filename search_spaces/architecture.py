@@ -142,6 +142,8 @@ class Architecture(Model):
         """How the model is built, in the order in which its weights are drawn."""
         at = self.place(0)
         model = "LanguageModel" if self.family == "causal_lm" else "Encoder"
+        if self.head.holds_loss(self.vocab):
+            model = "LargeVocabularyModel"
         return Call(
             f"nas.search_spaces.model:{model}",
             {

@@ -453,6 +453,10 @@ class Head(Part):
     """Whether it has one logit for each token of the vocabulary, and so may share the embedding's
     matrix."""
 
+    def holds_loss(self, vocab: int) -> bool:
+        """Whether its module computes the training loss itself, from hidden states."""
+        return False
+
     @abstractmethod
     def output_ops(self, at: Place, vocab: int, context: int, *, tied: bool) -> Ops:
         """The operators; a matrix shared with the embedding is counted there."""

@@ -5,6 +5,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nas.kernels.linear_cross_entropy.api import linear_cross_entropy
+
 
 class TiedHead(nn.Module):
     """Logits with the embedding's own matrix."""
@@ -22,3 +24,19 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor, embedding: Any) -> Tensor:
         return self.out(x)
+
+
+class LargeTiedHead(TiedHead):
+    """The same for a large vocabulary, whose logits training never holds all at once."""
+
+    def loss(self, x: Tensor, embedding: Any, targets: Tensor) -> Tensor:
+        """Mean cross-entropy in nats: x [B, T, D], targets [B, T]; -100 does not count."""
+        return linear_cross_entropy(x, embedding.token.weight, targets)
+
+
+class LargeHead(Head):
+    """The same for a large vocabulary, whose logits training never holds all at once."""
+
+    def loss(self, x: Tensor, embedding: Any, targets: Tensor) -> Tensor:
+        """Mean cross-entropy in nats: x [B, T, D], targets [B, T]; -100 does not count."""
+        return linear_cross_entropy(x, self.out.weight, targets)

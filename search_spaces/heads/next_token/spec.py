@@ -8,6 +8,9 @@ from nas.search_spaces.base import Head, Place, Source
 from nas.search_spaces.ops import Ops, linear
 
 _MODULE = "nas.search_spaces.heads.next_token.module"
+LARGE_VOCAB = 2048
+"""Tokens from which on a loss without logits in memory is at least as fast (measured on one CPU
+thread at widths of 64 to 256; see ``kernels/linear_cross_entropy``)."""
 
 
 class NextToken(Head):
@@ -25,11 +28,15 @@ class NextToken(Head):
 
     kind: Literal["next_token"] = "next_token"
 
+    def holds_loss(self, vocab: int) -> bool:
+        return vocab >= LARGE_VOCAB
+
     def output_ops(self, at: Place, vocab: int, context: int, *, tied: bool) -> Ops:
         product = linear("product", "x", at.dim, vocab)
         return (replace(product, params=0) if tied else product,)
 
     def output_plan(self, at: Place, vocab: int, *, tied: bool) -> Call:
+        large = "Large" if self.holds_loss(vocab) else ""
         if tied:
-            return Call(f"{_MODULE}:TiedHead")
-        return Call(f"{_MODULE}:Head", {"dim": at.dim, "vocab": vocab})
+            return Call(f"{_MODULE}:{large}TiedHead")
+        return Call(f"{_MODULE}:{large}Head", {"dim": at.dim, "vocab": vocab})

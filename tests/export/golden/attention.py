@@ -327,12 +327,16 @@ class LanguageModel(nn.Module):
 
     def forward(self, tokens: Tensor, state: "DecodeState | None" = None) -> Tensor:
         """With a state from `empty_state`, `tokens` continue what the state has seen."""
+        return self.head(self.hidden(tokens, state), self.embedding)
+
+    def hidden(self, tokens: Tensor, state: "DecodeState | None" = None) -> Tensor:
+        """What the head reads: [B, T] to [B, T, D]."""
         x = self.embedding(tokens, 0 if state is None else state.length)  # [B, T, D]
         for index, block in enumerate(self.blocks):
             x = block(x, None if state is None else state.layers[index])
         if state is not None:
             state.length += tokens.shape[1]
-        return self.head(self.norm(x), self.embedding)
+        return self.norm(x)
 
     def loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy in nats (targets of -100 do not count) plus the auxiliary losses."""
