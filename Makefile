@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test serve install check bench-kernels clean
+.PHONY: bench-trainer run test serve install check bench-kernels clean
 
 run: $(INSTALLED)
 	$(BIN)/python studies/journey.py studies/quickstart.yaml
@@ -20,6 +20,9 @@ check: $(INSTALLED)
 # Against other implementations, as far as they are installed; writes kernels/BENCHMARKS.md.
 bench-kernels: $(INSTALLED)
 	$(BIN)/python -m nas.kernels.runtime.bench --write
+
+bench-trainer: $(INSTALLED)
+	$(BIN)/python -m nas.evaluators.bench_trainer
 
 serve: $(INSTALLED)
 	$(BIN)/nas serve

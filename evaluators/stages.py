@@ -38,8 +38,6 @@ class StageRunner:
         check_device(self.device)
         _bound_device_memory(self.device, self.spec.budget.candidate_gib)
         torch.set_num_threads(threads)
-        # the first optimizer of a process imports much of torch: not at a candidate's expense
-        torch.optim.AdamW([torch.zeros(1)])
         cache = self.data_dir / "cache"
         self.data = {task.kind: task.open(self.spec.seed, cache) for task in self.spec.tasks}
         self.environment = self._environment(threads)

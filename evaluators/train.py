@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nas.evaluators.base import CurvePoint, EvaluationFailed
+from nas.evaluators.optimiser import AdamW
 from nas.evaluators.packing import packed
 from nas.evaluators.schedule import Batching, rate_at
 from nas.evaluators.tasks.base import TaskData
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from nas.evaluators.tasks.base import Batch
 
 WEIGHT_DECAY = 0.1
-BETAS = (0.9, 0.95)
 CLIP_NORM = 1.0
 CURVE_POINTS = 32
 DIVERGED_NATS = 3.0
@@ -51,34 +51,22 @@ def train(
 ) -> Trained:
     """Trains on the device where the model is. Raises EvaluationFailed ``diverged``."""
     device = next(model.parameters()).device
-    optimizer = torch.optim.AdamW(
-        parameter_groups(model, WEIGHT_DECAY), lr=peak, betas=BETAS, fused=True
-    )
+    optimizer = AdamW(model.parameters(), weight_decay=WEIGHT_DECAY)
     nested = NestedPrefix(model)
     prefixes = random.Random(seed)
     progress = Progress(batching, context)
     model.train()
     for step in range(batching.steps):
         tokens, targets, *lengths = data.train_batch(step, batching.sequences)
-        for group in optimizer.param_groups:
-            group["lr"] = rate_at(step, batching.steps, peak)
         nested.use(prefixes.randrange(nested.count))
         with autocast(device, bfloat16), packed(model, *lengths):
             loss = model.loss(tokens.to(device), targets.to(device))
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-        optimizer.step()
+        optimizer.step(rate_at(step, batching.steps, peak))
         optimizer.zero_grad()
         progress.note(step, loss.item())
     return Trained(progress.curve(), _scores(model, nested, data, context, bfloat16))
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; vectors (norms, biases, gates) do not."""
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
-    vectors = [p for p in model.parameters() if p.ndim < 2]
-    groups = [(matrices, weight_decay), (vectors, 0.0)]
-    return [{"params": found, "weight_decay": decay} for found, decay in groups if found]
 
 
 def autocast(device: torch.device, bfloat16: bool) -> AbstractContextManager[Any]:

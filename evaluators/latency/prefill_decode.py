@@ -9,6 +9,7 @@ import torch
 
 from nas.errors import Unavailable
 from nas.evaluators.latency.timing import Effort, Subject, Timing, measure
+from nas.evaluators.optimiser import AdamW
 from nas.record import Measurement
 from nas.study import Target
 
@@ -95,13 +96,13 @@ def decode(model: Any, tokens: torch.Tensor) -> Subject:
 def train_step(model: Any, tokens: torch.Tensor) -> Subject:
     """Forward, backward and AdamW. The learning rate is zero: all the work is done, and the weights
     stay as they are."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
+    optimizer = AdamW(model.parameters(), weight_decay=0.0)
     with torch.no_grad():
         targets = model(tokens).argmax(-1)  # a token at each place, or a class for each sequence
 
     def run(_: Any) -> None:
         model.loss(tokens, targets).backward()
-        optimizer.step()
+        optimizer.step(0.0)
         optimizer.zero_grad()
 
     return Subject(run)

@@ -1,6 +1,8 @@
 """The training loop: it learns, it repeats bit for bit, and it says when it diverged."""
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,11 @@ import torch
 
 from nas.evaluators.base import EvaluationFailed
 from nas.evaluators.build import initialise
+from nas.evaluators.optimiser import BETAS, AdamW
 from nas.evaluators.schedule import FLOOR, Batching, batching, peak_rate, rate_at
 from nas.evaluators.tasks.recall.spec import Recall
 from nas.evaluators.tasks.text.spec import Text
-from nas.evaluators.train import NestedPrefix, Progress, Trained, parameter_groups, train
+from nas.evaluators.train import NestedPrefix, Progress, Trained, train
 
 
 @pytest.fixture(autouse=True)
@@ -124,12 +127,40 @@ def test_each_prefix_of_a_nested_model_is_trained_and_scored(
     assert model.blocks[0].state_dict().keys()
 
 
-def test_matrices_decay_and_vectors_do_not(architecture: Any) -> None:
-    model = initialise(architecture(), 0)
-    matrices, vectors = parameter_groups(model, 0.1)
-    assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.1, 0.0)
-    assert len(matrices["params"]) + len(vectors["params"]) == len(list(model.parameters()))
-    assert {p.ndim for p in vectors["params"]} == {1}
+def test_the_optimiser_is_adamw_bit_for_bit(architecture: Any) -> None:
+    mine, theirs = (initialise(architecture(), 0) for _ in range(2))
+    groups = [
+        {"params": [p for p in theirs.parameters() if p.ndim >= 2], "weight_decay": 0.1},
+        {"params": [p for p in theirs.parameters() if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    true = torch.optim.AdamW(groups, betas=BETAS, fused=True)
+    optimiser = AdamW(mine.parameters(), weight_decay=0.1)
+    for step in range(4):
+        tokens = torch.randint(32, (2, 9), generator=torch.Generator().manual_seed(step))
+        for model in (mine, theirs):
+            model.loss(tokens, tokens).backward()
+        if step == 1:  # a parameter that a step does not use keeps its place
+            next(mine.parameters()).grad = next(theirs.parameters()).grad = None
+        for group in true.param_groups:
+            group["lr"] = 1e-2 / (step + 1)
+        true.step()
+        true.zero_grad()
+        optimiser.step(1e-2 / (step + 1))
+        optimiser.zero_grad()
+        for one, other in zip(mine.parameters(), theirs.parameters(), strict=True):
+            assert torch.equal(one, other)
+            assert one.grad is None
+
+
+def test_a_worker_does_not_import_the_compiler() -> None:
+    code = (
+        "import sys, torch; from nas.evaluators.optimiser import AdamW; "
+        "p = torch.nn.Parameter(torch.ones(2, 2)); o = AdamW([p], weight_decay=0.1); "
+        "p.sum().backward(); o.step(0.1); import nas.evaluators.stages; "
+        "print(float(p.sum()) < 4, 'torch._dynamo' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["True", "False"]
 
 
 def test_the_documented_recipe_gives_the_first_weights(architecture: Any) -> None:
