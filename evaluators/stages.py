@@ -13,7 +13,7 @@ from nas.evaluators.latency.prefill_decode import check_device, latency
 from nas.evaluators.tasks import AnyTask
 from nas.evaluators.train import CLIP_NORM, WEIGHT_DECAY, train
 from nas.evaluators.weights import save_weights, weights_path
-from nas.kernels.runtime.impl import current_impl
+from nas.kernels.runtime.impl import use_impl
 from nas.record import Measurement
 from nas.search_spaces.architecture import Architecture
 from nas.study import StudySpec
@@ -45,7 +45,8 @@ class StageRunner:
     def run(self, stage: Stage, architecture: Mapping[str, Any], number: int) -> StageResult:
         """One stage of one trial; `architecture` is JSON. Raises EvaluationFailed."""
         resolved = Architecture.model_validate(architecture)
-        return self.latency(resolved) if stage == "latency" else self.train(resolved, number)
+        with use_impl(self.spec.target.impl):
+            return self.latency(resolved) if stage == "latency" else self.train(resolved, number)
 
     def latency(self, architecture: Architecture) -> StageResult:
         """Builds the candidate and times it at every context of the target."""
@@ -92,7 +93,7 @@ class StageRunner:
             **machine.environment(),
             "device": _device_name(self.device),
             "threads": threads,
-            "impl": current_impl().value,
+            "impl": self.spec.target.impl,
             "seed": self.spec.seed,
             "target": self.spec.target.model_dump(mode="json"),
             "tasks": {kind: dict(data.describe()) for kind, data in self.data.items()},

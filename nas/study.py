@@ -68,6 +68,15 @@ class Target(Model):
     gain nothing at a width of 96, and stall when anything else wants the cores."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of weights and activations where latency is measured; also sizes cache and state."""
+    impl: Literal["chunked", "triton"] = "chunked"
+    """The form of the recurrent ops that candidates are trained and timed with: plain torch, which
+    is also what an export contains, or Triton kernels, on a GPU only."""
+
+    @model_validator(mode="after")
+    def _triton_needs_a_gpu(self) -> "Target":
+        if self.impl == "triton" and self.device != "cuda":
+            raise ValueError("impl: triton needs device cuda; accepted on a CPU: chunked")
+        return self
 
     @field_validator("contexts")
     @classmethod

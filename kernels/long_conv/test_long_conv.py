@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nas.kernels.long_conv import chunked, cost, reference
 from nas.kernels.long_conv.api import long_conv
-from nas.kernels.runtime.impl import Impl, Unsupported, use_impl
+from nas.kernels.runtime.impl import Impl, use_impl
 
 CHANNELS = 3
 
@@ -116,9 +116,10 @@ def test_nothing_to_convolve_is_refused(empty: int) -> None:
         long_conv(*inputs)
 
 
-def test_a_missing_implementation_is_named() -> None:
-    with use_impl(Impl.TRITON), pytest.raises(Unsupported, match=r"long_conv.*'triton'"):
-        long_conv(*draw(1, 2, None))
+def test_transforms_are_torchs_own_in_triton_too() -> None:
+    inputs = draw(5, 9, None)
+    with use_impl(Impl.TRITON):
+        assert torch.equal(long_conv(*inputs), chunked.long_conv(*inputs))
 
 
 def test_one_signature() -> None:

@@ -1,6 +1,7 @@
 """Static measurements, limits and the budget, against numbers worked out by hand."""
 
 import pytest
+from pydantic import ValidationError
 
 from nas.driver.budget import BudgetKeeper
 from nas.driver.limits import total_violation, violations
@@ -85,3 +86,9 @@ def test_the_budget_counts_trials_and_minutes_over_sessions():
     now[0] += 1
     assert keeper.seconds == pytest.approx(120)
     assert keeper.spent() == "2 minutes are over, with 1 of 2 trials evaluated"
+
+
+def test_triton_is_for_a_gpu():
+    assert Target(device="cuda", impl="triton").impl == "triton"
+    with pytest.raises(ValidationError, match="impl: triton needs device cuda"):
+        Target(impl="triton")
