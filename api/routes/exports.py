@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from nas.api.dependencies import ServiceDep
 from nas.errors import NotFound
@@ -17,6 +17,8 @@ router = APIRouter(tags=["export"])
 
 class ExportRequest(Model):
     """What to export."""
+
+    model_config = ConfigDict(defer_build=False)  # FastAPI warns of a body that is not built
 
     trial: Annotated[int, Field(ge=0)] | None = None
     """None is the knee of the front."""

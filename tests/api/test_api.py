@@ -1,6 +1,8 @@
 """The REST API over real HTTP, mostly through the typed client."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -246,3 +248,13 @@ def test_the_python_of_the_documentation_runs(
     code = page.split("```python\n")[1].split("```")[0]
     exec(code.replace("http://127.0.0.1:8731", server.url), {})
     assert f"{study} complete 12" in capsys.readouterr().out
+
+
+def test_the_app_is_made_without_a_warning() -> None:
+    code = (
+        "import warnings; warnings.simplefilter('error'); import nas.api.app as app; "
+        "print(len(app.create_app(None).openapi()['paths']))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert int(ran.stdout) > 10
