@@ -15,6 +15,7 @@ import pytest
 from nas.export import Certificate, Header, Subject, verify
 from nas.export.write import write_model
 from nas.search_spaces.architecture import Architecture
+from nas.search_spaces.base import FAMILIES
 from tests.contracts.architectures import architecture_with
 from tests.contracts.instances import INSTANCES
 
@@ -22,7 +23,6 @@ Make = Callable[..., Architecture]
 
 
 ARCHITECTURES = {repr(instance): architecture_with(instance) for instance in INSTANCES}
-FAMILIES = {architecture.family for architecture in ARCHITECTURES.values()}
 NAMES = [*ARCHITECTURES, *(f"everything in {family}" for family in FAMILIES), "layers apart"]
 
 
