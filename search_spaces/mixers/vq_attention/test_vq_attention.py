@@ -18,7 +18,9 @@ CONTEXTS = ("none", "ema", "s4d")
 
 def build(*, causal: bool, context: str, **fields: object) -> torch.nn.Module:
     torch.manual_seed(0)
-    given = {"hidden": 7, "key_dim": KEY, "codes": CODES, "chunk": CHUNK, "states": 3, **fields}
+    given = {"hidden": 7, "key_dim": KEY, "codes": CODES, "chunk": CHUNK, **fields}
+    if context != "none":
+        given["states"] = 3
     spec = MIXERS["vq_attention"].model_validate({**given, "context": context})
     layer = execute(spec.plan(Place(WIDTH, 1, 0, causal)))
     for parameter in layer.parameters():
