@@ -119,14 +119,25 @@ class Condition:
     """Called with the value of the other field."""
     says: str
     """Where it counts, for example ``newton_steps is for optimiser muon``."""
+    idle: Any = None
+    """What a field that has no default is set to elsewhere."""
+
+    def elsewhere(self, part: "type[Part]") -> Any:
+        """The value of the field where it says nothing."""
+        info = part.model_fields[self.field]
+        return self.idle if info.is_required() else info.default
+
+    def advice(self, part: "type[Part]") -> str:
+        """What would work, for an error."""
+        leave = "set it to" if part.model_fields[self.field].is_required() else "leave it out or at"
+        return f"{self.says}; elsewhere {leave} {self.elsewhere(part)}"
 
 
-def only_with(field: str, other: str, *options: Any) -> Condition:
+def only_with(field: str, other: str, *options: Any, idle: Any = None) -> Condition:
     """A field that is for some values of another."""
     listed = " or ".join(str(option).lower() for option in options)
-    return Condition(
-        field, other, lambda value: value in options, f"{field} is for {other} {listed}"
-    )
+    says = f"{field} is for {other} {listed}"
+    return Condition(field, other, lambda value: value in options, says, idle)
 
 
 def rule_value(value: Any) -> Any:
@@ -208,10 +219,10 @@ class Part(Model, ABC):
     def _leave_idle_fields(self) -> "Part":
         for condition in self.conditions:
             name, other = condition.field, getattr(self, condition.other)
-            value, default = getattr(self, name), type(self).model_fields[name].default
-            if value != default and not condition.holds(other):
+            value = getattr(self, name)
+            if value != condition.elsewhere(type(self)) and not condition.holds(other):
                 given = f"{name}={value}, {condition.other}={other}"
-                says = f"{condition.says}; elsewhere leave it out or at {default}"
+                says = condition.advice(type(self))
                 raise broken_rules(f"{says} ({given})", says, (name, condition.other))
         return self
 

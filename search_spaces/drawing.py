@@ -14,7 +14,7 @@ from nas.search_spaces.twin import (
     candidates,
     completes,
     draw_order,
-    is_idle,
+    idle_condition,
     is_nested,
     label_of,
     references,
@@ -163,8 +163,8 @@ def _draw_numbers(twin: Twin, draw: Draw, path: str, at: Place) -> dict[str, Any
     related = related_fields(twin)
     for name in draw_order(twin):
         domain, axis = getattr(twin, name), f"{path}.{name}"
-        if is_idle(twin.part, name, chosen):
-            chosen[name] = twin.part.model_fields[name].default
+        if idle := idle_condition(twin.part, name, chosen):
+            chosen[name] = idle.elsewhere(twin.part)
             continue
         if name not in related:
             chosen[name] = _draw_freely(domain, draw, axis)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import TypeAdapter, ValidationError, model_validator
 
 from nas.search_spaces.axes import Scalar
-from nas.search_spaces.base import Model, Part, Place, broken_rules
+from nas.search_spaces.base import Condition, Model, Part, Place, broken_rules
 from nas.search_spaces.domains import Choice, Divide, Range, Times, values
 
 CONTEXT_NUMBERS = ("dim", "depth")
@@ -60,13 +60,12 @@ class Twin(Model):
 
     def _refuse_idle_fields(self) -> None:
         for condition in self.part.conditions:
-            name, default = condition.field, self.part.model_fields[condition.field].default
-            other = getattr(self, condition.other)
-            if getattr(self, name) == default or references(other):
+            name, other = condition.field, getattr(self, condition.other)
+            if getattr(self, name) == condition.elsewhere(self.part) or references(other):
                 continue
             if not any(condition.holds(value) for value in values(other)):
-                says = f"{condition.says}; elsewhere leave it out or at {default}"
-                raise broken_rules(f"{says}", says, (name, condition.other))
+                says = condition.advice(self.part)
+                raise broken_rules(says, says, (name, condition.other))
 
 
 def _check_range(part: type[Part], name: str, domain: Any) -> None:
@@ -113,14 +112,13 @@ def named_numbers(domain: Any) -> tuple[tuple[str, str], ...]:
     return ()
 
 
-def is_idle(part: type[Part], name: str, chosen: Mapping[str, Any]) -> bool:
-    """Whether a field says nothing beside what was chosen before, and so keeps its default."""
-    return any(
-        condition.field == name
-        and condition.other in chosen
-        and not condition.holds(chosen[condition.other])
-        for condition in part.conditions
-    )
+def idle_condition(part: type[Part], name: str, chosen: Mapping[str, Any]) -> Condition | None:
+    """Why a field says nothing beside what was chosen before; None where it counts."""
+    for condition in part.conditions:
+        known = condition.field == name and condition.other in chosen
+        if known and not condition.holds(chosen[condition.other]):
+            return condition
+    return None
 
 
 def is_nested(domain: Any) -> bool:
@@ -185,9 +183,9 @@ def candidates(
     domain = getattr(twin, name)
     if is_nested(domain):
         return ((part.__name__, part) for part in part_classes(domain))
-    if is_idle(twin.part, name, chosen):
-        default = twin.part.model_fields[name].default
-        return iter([(label_of(default), default)])
+    if idle := idle_condition(twin.part, name, chosen):
+        value = idle.elsewhere(twin.part)
+        return iter([(label_of(value), value)])
     numbers = {**chosen, "dim": at.dim, "depth": at.depth}
     pairs: Iterator[tuple[Any, Any]]
     if isinstance(domain, Times):

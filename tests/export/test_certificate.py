@@ -45,8 +45,8 @@ TAMPERED: dict[str, tuple[str, str, tuple[str, ...]]] = {
         ("state-dict keys: number 7 is blocks.0.ffn.inner.up.weight in the file",),
     ),
     "an error": (
-        "return self.head(self.norm(x), self.embedding)",
-        "return self.head(self.nrom(x), self.embedding)",
+        "return self.norm(x)",
+        "return self.nrom(x)",
         ("the file failed to run: AttributeError", "nrom"),
     ),
     "an error in the script": (

@@ -152,6 +152,7 @@ class Attention(Mixer):
             "kind": "attention",
             "heads": 2,
             "groups": 1,
+            "head_dim": 64,
             "projections": "symmetric",
             "values": False,
             "temperature": "position",
@@ -220,7 +221,7 @@ class Attention(Mixer):
             "fold other than 1 goes with the scope everything",
         ),
     )
-    conditions = (only_with("head_dim", "values", True),)
+    conditions = (only_with("head_dim", "values", True, idle=64),)
     families = FAMILIES
 
     kind: Literal["attention"] = "attention"
@@ -228,7 +229,7 @@ class Attention(Mixer):
     """Query heads."""
     groups: Count
     """Key and value heads."""
-    head_dim: HeadDim = 64
+    head_dim: HeadDim
     """Channels of a head; where tokens are the keys, of its values only."""
     scope: "AnyScope" = Everything()
     """Which keys a query sees."""

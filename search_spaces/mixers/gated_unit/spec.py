@@ -47,6 +47,7 @@ class GatedUnit(Mixer):
             "kind": "gated_unit",
             "hidden": 32,
             "key_dim": 12,
+            "chunk": 256,
             "branches": "global",
             "conv": 0,
             "position": {"kind": "none"},
@@ -60,7 +61,7 @@ class GatedUnit(Mixer):
             "gating": "double",
         },
     )
-    conditions = (only_with("chunk", "branches", "both", "local"),)
+    conditions = (only_with("chunk", "branches", "both", "local", idle=256),)
     families = FAMILIES
 
     kind: Literal["gated_unit"] = "gated_unit"
@@ -68,8 +69,8 @@ class GatedUnit(Mixer):
     """Hidden units E; the papers take 2 dim."""
     key_dim: HeadDim
     """Width of the projection from which queries and keys are made."""
-    chunk: Count = 256
-    """Tokens that see each other in the quadratic branch."""
+    chunk: Count
+    """Tokens that see each other in the quadratic branch; the papers take 256."""
     branches: Literal["both", "local", "global"] = "both"
     """Quadratic attention inside chunks, linear attention over all tokens, or their sum."""
     conv: Annotated[int, Field(strict=True, ge=0, le=64)] = 17

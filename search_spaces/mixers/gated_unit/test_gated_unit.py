@@ -21,9 +21,8 @@ CASES = [
 
 def build(*, causal: bool, **fields: object) -> torch.nn.Module:
     torch.manual_seed(0)
-    given = {"hidden": 10, "key_dim": 6, "conv": 5, **fields}
-    if given.get("branches") != "global":
-        given["chunk"] = CHUNK
+    chunk = 256 if fields.get("branches") == "global" else CHUNK
+    given = {"hidden": 10, "key_dim": 6, "chunk": chunk, "conv": 5, **fields}
     layer = execute(MIXERS["gated_unit"].model_validate(given).plan(Place(WIDTH, 1, 0, causal)))
     for parameter in layer.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
