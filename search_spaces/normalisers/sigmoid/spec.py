@@ -4,7 +4,7 @@ import math
 from typing import Literal
 
 from nas.plan import Call
-from nas.search_spaces.base import Count, Normaliser, Place, Rule, Source
+from nas.search_spaces.base import Count, Normaliser, Place, Source, only_with
 
 _MODULE = "nas.search_spaces.normalisers.sigmoid.module"
 
@@ -26,13 +26,7 @@ class Sigmoid(Normaliser):
         {"kind": "sigmoid", "bias": "learned", "tokens": 64},
         {"kind": "sigmoid", "bias": "none"},
     )
-    rules = (
-        Rule(
-            ("bias", "tokens"),
-            lambda bias, tokens: bias in ("fixed", "learned") or tokens == 1024,
-            "tokens counts only with bias = fixed or learned; leave it at 1024 otherwise",
-        ),
-    )
+    conditions = (only_with("tokens", "bias", "fixed", "learned"),)
 
     kind: Literal["sigmoid"] = "sigmoid"
     bias: Literal["visible", "fixed", "learned", "none"] = "visible"
