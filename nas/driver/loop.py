@@ -49,7 +49,7 @@ class Driver:
     def __init__(
         self,
         spec: StudySpec,
-        sampler: Sampler,
+        sampler: Sampler[Architecture],
         evaluator: Evaluator,
         store: Store,
         *,

@@ -2,23 +2,22 @@
 
 from collections.abc import Sequence
 
-from nas.samplers.base import Sampler
+from nas.samplers.base import Knowledge, MemberT, Sampler, Space
 from nas.samplers.uniform import UniformSampler
-from nas.search_spaces.space import SearchSpace
 from nas.study import DriverSpec, Objective
 
-__all__ = ["Sampler", "make_sampler"]
+__all__ = ["Knowledge", "Sampler", "Space", "make_sampler"]
 
 
 def make_sampler(
     driver: DriverSpec,
-    space: SearchSpace,
+    space: Space[MemberT],
     objectives: Sequence[Objective],
     seed: int,
     budget_trials: int,
     *,
     constrained: bool = True,
-) -> Sampler:
+) -> Sampler[MemberT]:
     """The sampler that a study names. Every sampler takes several objectives.
 
     `constrained` says whether the study has limits; without any, no violations are modelled.

@@ -1,32 +1,84 @@
-"""The one protocol behind which every sampler stands."""
+"""The protocols around samplers: what they search, what they know before asking, what they are.
 
-from collections.abc import Sequence
-from typing import Protocol
+F features, M objectives
+"""
 
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from nas.pareto import Floats
 from nas.record import Proposal
-from nas.search_spaces.architecture import Architecture
+from nas.search_spaces.axes import Axis, Draw
 
 
-class Sampler(Protocol):
+class Member(Protocol):
+    """One point of a space: an architecture, or a row of a recorded table."""
+
+    @property
+    def id(self) -> str:
+        """Equal for equal members, however they were proposed."""
+
+
+MemberT = TypeVar("MemberT", bound=Member)
+Decoded = TypeVar("Decoded", bound=Member, covariant=True)
+Known = TypeVar("Known", bound=Member, contravariant=True)
+
+
+class Space(Protocol[Decoded]):
+    """What a sampler proposes members of: a search space, or a recorded table."""
+
+    @property
+    def axes(self) -> Mapping[str, Axis]:
+        """Every question that `decode` may ask, by name."""
+
+    def decode(self, draw: Draw) -> Decoded:
+        """The member that some answers stand for."""
+
+
+class Knowledge(Protocol[Known]):
+    """What is known of a member before anything is trained or measured."""
+
+    def features(self, member: Known) -> Floats:
+        """[F] numbers that tell members apart; F and their meaning are the same for all of a
+        space, and each number is finite."""
+
+    def values(self, member: Known) -> Floats:
+        """[M] values of the objectives in the study's order; NaN for what only an evaluation
+        tells."""
+
+    def violation(self, member: Known) -> float:
+        """How far limits that need no evaluation are broken; 0 where all of them hold."""
+
+
+class Sampler(Protocol[Decoded]):
     """Proposes candidates and learns from what became of them.
 
-    ``ask`` may be called ahead of ``tell``, and every proposal is told once. Two samplers made with
-    the same arguments and taken through the same calls make the same proposals: that is how a study
-    is resumed (``replay``). Not thread-safe; the driver serialises calls.
+    ``ask`` may be called ahead of ``tell``. Two samplers made with the same arguments and taken
+    through the same calls make the same proposals: that is how a study is resumed (``replay``).
+    Not thread-safe; the driver serialises calls.
     """
 
     name: str
     """For example ``optuna.nsga2``; recorded with every proposal."""
 
-    def ask(self) -> tuple[Proposal, Architecture]:
+    def ask(self) -> tuple[Proposal, Decoded]:
         """The next candidate. Its number counts up from 0."""
 
-    def tell(self, number: int, values: Sequence[float] | None, violation: float) -> None:
+    def tell(
+        self,
+        number: int,
+        values: Sequence[float] | None,
+        violation: float,
+        rung: int | None = None,
+    ) -> None:
         """What became of a proposal.
 
         `values` are the objectives in the study's order and in their own directions, or None for a
         trial that has none (failed, or rejected before it was evaluated). `violation` is 0 where
-        all limits hold, else how far they are broken, as the sum of relative excesses.
+        all limits hold, else how far they are broken, as the sum of relative excesses. `rung` is
+        None where the proposal went all the way; else the number, from 0, of the rung on which it
+        was stopped, and the values are those reached there. A proposal that is taken further is
+        told again.
         """
 
     def replay(self, proposal: Proposal) -> None:

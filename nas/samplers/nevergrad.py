@@ -15,7 +15,7 @@ candidate.
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Generic
 
 import nevergrad as ng
 import numpy as np
@@ -23,22 +23,21 @@ import numpy as np
 from nas.evaluators.base import Direction
 from nas.pareto import Floats, as_costs
 from nas.record import Proposal
+from nas.samplers.base import MemberT, Space
 from nas.samplers.uniform import generator_of
-from nas.search_spaces.architecture import Architecture
 from nas.search_spaces.axes import Answers, Axis, ForcedDraw, RandomDraw, RecordingDraw, Scalar
-from nas.search_spaces.space import SearchSpace
 from nas.study import Objective
 
 _MISSING = object()
 _log = logging.getLogger(__name__)
 
 
-class NevergradSampler:
+class NevergradSampler(Generic[MemberT]):
     """Implements ``base.Sampler``. All its samplers take several objectives."""
 
     def __init__(
         self,
-        space: SearchSpace,
+        space: Space[MemberT],
         *,
         sampler: str,
         objectives: Sequence[Objective],
@@ -61,13 +60,13 @@ class NevergradSampler:
         self._candidates: list[Any] = []
         """By number of the proposal."""
 
-    def ask(self) -> tuple[Proposal, Architecture]:
+    def ask(self) -> tuple[Proposal, MemberT]:
         number = len(self._candidates)
         candidate = self._optimizer.ask()
         self._candidates.append(candidate)
         known = self._answers(candidate)
         draw = RecordingDraw(ForcedDraw(known, RandomDraw(generator_of(self.seed, number))))
-        architecture = self.space.decode(draw)
+        member = self.space.decode(draw)
         missed = sorted(n for n, given in draw.answers.items() if known.get(n, _MISSING) != given)
         fallback = None
         if missed:
@@ -75,9 +74,15 @@ class NevergradSampler:
         proposal = Proposal(
             number=number, answers=draw.answers, proposer=self.name, fallback=fallback
         )
-        return proposal, architecture
+        return proposal, member
 
-    def tell(self, number: int, values: Sequence[float] | None, violation: float) -> None:
+    def tell(
+        self,
+        number: int,
+        values: Sequence[float] | None,
+        violation: float,
+        rung: int | None = None,
+    ) -> None:
         self._optimizer.tell(self._candidates[number], self._loss(values, violation))
 
     def replay(self, proposal: Proposal) -> None:

@@ -19,7 +19,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Generic
 from zlib import crc32
 
 import numpy as np
@@ -42,9 +42,8 @@ from optuna.samplers import (
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.record import Proposal
-from nas.search_spaces.architecture import Architecture
+from nas.samplers.base import MemberT, Space
 from nas.search_spaces.axes import Axis, RecordingDraw, ReplayDraw, Scalar
-from nas.search_spaces.space import SearchSpace
 from nas.study import Objective
 
 FITS_A_MODEL = ("tpe", "gp")
@@ -55,12 +54,12 @@ of the space's survey, also those that the candidate at hand does not ask, as re
 an axis that depends on another would always be drawn at random."""
 
 
-class OptunaSampler:
+class OptunaSampler(Generic[MemberT]):
     """Implements ``base.Sampler``. All its samplers take several objectives."""
 
     def __init__(
         self,
-        space: SearchSpace,
+        space: Space[MemberT],
         *,
         sampler: str,
         objectives: Sequence[Objective],
@@ -82,9 +81,9 @@ class OptunaSampler:
         if sampler == "qmc":
             self._sequence = _low_discrepancy(seed)
 
-    def ask(self) -> tuple[Proposal, Architecture]:
+    def ask(self) -> tuple[Proposal, MemberT]:
         with _quiet():
-            draw, architecture = self._new_trial()
+            draw, member = self._new_trial()
         number = len(self._trials) - 1
         proposal = Proposal(
             number=number,
@@ -92,9 +91,15 @@ class OptunaSampler:
             proposer=self.name,
             sampler_state=self._state(self._trials[number], draw),
         )
-        return proposal, architecture
+        return proposal, member
 
-    def tell(self, number: int, values: Sequence[float] | None, violation: float) -> None:
+    def tell(
+        self,
+        number: int,
+        values: Sequence[float] | None,
+        violation: float,
+        rung: int | None = None,
+    ) -> None:
         trial = self._trials[number]
         with _quiet():
             if values is None and violation == 0:
@@ -115,18 +120,18 @@ class OptunaSampler:
                 self._study.enqueue_trial({**unused, **draw.answers})
                 self._new_trial()
 
-    def _new_trial(self) -> tuple[RecordingDraw, Architecture]:
+    def _new_trial(self) -> tuple[RecordingDraw, MemberT]:
         self._study.sampler = self._fresh(len(self._trials))
         trial = self._study.ask()
         _ = trial.relative_params  # now, not at the first question: a replay fixes all answers
         suggest = _TrialDraw(trial)
         draw = RecordingDraw(suggest)
-        architecture = self.space.decode(draw)
+        member = self.space.decode(draw)
         if self.sampler in ANSWERS_EVERYTHING:
             for axis in self.space.axes.values():
                 suggest.answer(axis)
         self._trials[trial.number] = trial
-        return draw, architecture
+        return draw, member
 
     def _add_trial(self, draw: RecordingDraw, proposal: Proposal) -> None:
         self._study.sampler = self._fresh(proposal.number)

@@ -2,11 +2,11 @@
 
 import random
 from collections.abc import Sequence
+from typing import Generic
 
 from nas.record import Proposal
-from nas.search_spaces.architecture import Architecture
+from nas.samplers.base import MemberT, Space
 from nas.search_spaces.axes import RandomDraw, RecordingDraw
-from nas.search_spaces.space import SearchSpace
 
 
 def generator_of(seed: int, number: int, purpose: str = "uniform") -> random.Random:
@@ -15,24 +15,30 @@ def generator_of(seed: int, number: int, purpose: str = "uniform") -> random.Ran
     return random.Random(f"{purpose}:{seed}:{number}")
 
 
-class UniformSampler:
+class UniformSampler(Generic[MemberT]):
     """Implements ``base.Sampler``."""
 
     name = "uniform"
 
-    def __init__(self, space: SearchSpace, *, seed: int) -> None:
+    def __init__(self, space: Space[MemberT], *, seed: int) -> None:
         self.space = space
         self.seed = seed
         self._next = 0
 
-    def ask(self) -> tuple[Proposal, Architecture]:
+    def ask(self) -> tuple[Proposal, MemberT]:
         draw = RecordingDraw(RandomDraw(generator_of(self.seed, self._next)))
-        architecture = self.space.decode(draw)
+        member = self.space.decode(draw)
         proposal = Proposal(number=self._next, answers=draw.answers, proposer=self.name)
         self._next += 1
-        return proposal, architecture
+        return proposal, member
 
-    def tell(self, number: int, values: Sequence[float] | None, violation: float) -> None:
+    def tell(
+        self,
+        number: int,
+        values: Sequence[float] | None,
+        violation: float,
+        rung: int | None = None,
+    ) -> None:
         """Learns nothing."""
 
     def replay(self, proposal: Proposal) -> None:
