@@ -1,0 +1,70 @@
+"""Which samplers are compared: those of a study by their names, and libraries run plainly."""
+
+from collections.abc import Collection, Sequence
+
+from pydantic import ValidationError
+
+from nas.bench.knowledge import TableKnowledge
+from nas.bench.peers import PEERS, make_peer
+from nas.bench.running import Rules
+from nas.bench.table import Row, Table
+from nas.errors import BadInput
+from nas.samplers import make_sampler
+from nas.samplers.base import Sampler
+from nas.study import NEVERGRAD_SAMPLERS, OPTUNA_SAMPLERS, DriverSpec
+
+OWN = (
+    "uniform",
+    *(f"optuna.{name}" for name in OPTUNA_SAMPLERS),
+    *(f"nevergrad.{name}" for name in NEVERGRAD_SAMPLERS),
+)
+"""Every sampler that a study can name."""
+GROUPS = {"own": OWN, "peers": PEERS}
+DEFAULT = ("uniform", "optuna.nsga2", "optuna.tpe", "nevergrad.de")
+
+
+def parse_arms(given: Sequence[str]) -> tuple[str, ...]:
+    """Names of samplers, each once, with groups written out. Raises BadInput for one that does not
+    exist."""
+    arms = tuple(dict.fromkeys(arm for name in given for arm in GROUPS.get(name, (name,))))
+    for arm in arms:
+        if arm not in PEERS and _driver(arm, 1) is None:
+            raise BadInput.at(
+                "samplers",
+                "there is no such sampler",
+                given=arm,
+                accepted=", ".join((*OWN, *PEERS, *GROUPS)),
+            )
+    if not arms:
+        raise BadInput.at("samplers", "none is named", accepted=", ".join((*OWN, *PEERS, *GROUPS)))
+    return arms
+
+
+def make_arm(
+    arm: str, table: Table, rules: Rules, seed: int, cheap: Collection[str] = ()
+) -> Sampler[Row]:
+    """A fresh sampler. `cheap` are the objectives that are known before an evaluation; what takes
+    no knowledge does without. Raises Unavailable for a library that is not installed."""
+    if arm in PEERS:
+        return make_peer(arm, table, rules, seed)
+    driver = _driver(arm, rules.workers)
+    assert driver is not None  # `parse_arms` has seen it
+    return _own(driver, table, rules, seed, TableKnowledge(table, cheap))
+
+
+def _own(
+    driver: DriverSpec, table: Table, rules: Rules, seed: int, knowledge: TableKnowledge
+) -> Sampler[Row]:
+    """A sampler as a study makes it."""
+    return make_sampler(driver, table, table.objectives, seed, rules.evaluations, constrained=False)
+
+
+def _driver(arm: str, workers: int) -> DriverSpec | None:
+    """What a study would say, or None where there is no such sampler."""
+    library, _, sampler = arm.partition(".")
+    try:
+        return DriverSpec.model_validate(
+            {"library": library, "sampler": sampler or None, "workers": workers}
+        )
+    except ValidationError:
+        return None
