@@ -19,7 +19,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("nas.evaluators", "nas.export", "nas.samplers", "nas.store", "nas.settings"),
     ("nas.driver",),
     ("nas.views", "nas.fronts", "nas.keeping", "nas.proxies"),
-    ("nas.runner", "nas.bench", "nas.inputs", "nas.exporting", "nas.repricing", "nas.remeasuring", "nas.verbs"),
+    ("nas.runner", "nas.inputs", "nas.exporting", "nas.repricing", "nas.remeasuring", "nas.verbs"),
+    ("nas.bench",),
     ("nas.service", "nas.client"),
     ("nas.cli", "nas.api", "nas.__main__"),
 )

@@ -1,11 +1,12 @@
 """Which samplers are compared: those of a study by their names, and libraries run plainly."""
 
 from collections.abc import Collection, Sequence
+from importlib.util import find_spec
 
 from pydantic import ValidationError
 
 from nas.bench.knowledge import TableKnowledge
-from nas.bench.peers import PEERS, make_peer
+from nas.bench.peers import AX, PEERS, make_peer
 from nas.bench.running import Rules
 from nas.bench.table import Row, Table
 from nas.errors import BadInput
@@ -20,7 +21,6 @@ OWN = (
 )
 """Every sampler that a study can name."""
 GROUPS = {"own": OWN, "peers": PEERS}
-DEFAULT = ("uniform", "optuna.nsga2", "optuna.tpe", "nevergrad.de")
 
 
 def parse_arms(given: Sequence[str]) -> tuple[str, ...]:
@@ -44,12 +44,19 @@ def make_arm(
     arm: str, table: Table, rules: Rules, seed: int, cheap: Collection[str] = ()
 ) -> Sampler[Row]:
     """A fresh sampler. `cheap` are the objectives that are known before an evaluation; what takes
-    no knowledge does without. Raises Unavailable for a library that is not installed."""
+    no knowledge does without."""
     if arm in PEERS:
         return make_peer(arm, table, rules, seed)
     driver = _driver(arm, rules.workers)
     assert driver is not None  # `parse_arms` has seen it
     return _own(driver, table, rules, seed, TableKnowledge(table, cheap))
+
+
+def missing_library(arm: str) -> str | None:
+    """Why a sampler cannot be run here, or None if it can."""
+    if arm == AX and find_spec("ax") is None:
+        return "ax-platform is not installed"
+    return None
 
 
 def _own(

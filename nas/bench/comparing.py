@@ -1,18 +1,21 @@
 """Several samplers, several seeds, one table: runs them all and reports."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 import numpy as np
 
-from nas.bench.arms import make_arm, parse_arms
+from nas.bench.arms import make_arm, missing_library, parse_arms
 from nas.bench.figures import curve, estimate, figures
+from nas.bench.parallel import OnRun, run_all
 from nas.bench.report import ArmReport, BenchReport, Curve, Reached, RunReport
 from nas.bench.running import Rules, Trace, run
 from nas.bench.table import Table
 from nas.errors import BadInput
 
 CURVE_POINTS = 40
+MOST_EVALUATIONS = 100_000
+"""Where repeats are counted; a study has as many at most."""
 
 
 def bench(
@@ -25,23 +28,25 @@ def bench(
     workers: int = 1,
     count_repeats: bool = False,
     checkpoints: Sequence[int] = (),
-    on_run: Callable[[int, int, Trace], None] | None = None,
+    jobs: int | None = None,
+    on_run: OnRun | None = None,
 ) -> BenchReport:
     """Runs each sampler with each seed and reports means over seeds.
 
     `checkpoints` are numbers of evaluations at which figures are given: an eighth, a quarter, half
-    and all of them where none are named. `on_run` is called with (runs done, runs in all, trace).
-    Raises BadInput for a sampler or an objective that does not exist, or more evaluations than rows.
+    and all of them where none are named. `jobs` processes share the runs, one thread each; with
+    None they run in this process. All but the seconds is the same whatever the number of jobs.
+    Raises BadInput for a sampler or an objective that does not exist, or for more evaluations than
+    there are rows.
     """
     rules = Rules(evaluations, workers, count_repeats)
-    _check(table, rules, seeds, cheap)
     named = parse_arms(arms)
-    jobs = [(arm, seed) for arm in named for seed in seeds]
-    traces = []
-    for arm, seed in jobs:
-        traces.append(run_arm(table, rules, tuple(cheap), arm, seed))
-        if on_run:
-            on_run(len(traces), len(jobs), traces[-1])
+    _check(table, rules, seeds, cheap, jobs)
+    left_out = {arm: why for arm in named if (why := missing_library(arm))}
+    named = tuple(arm for arm in named if arm not in left_out)
+    work = partial(run_arm, table, rules, tuple(cheap))
+    runs = [(arm, seed) for arm in named for seed in seeds]
+    traces = run_all(work, runs, jobs, on_run or (lambda done, total, trace: None))
     places = tuple(sorted({min(place, evaluations) for place in checkpoints})) or _places(
         evaluations
     )
@@ -60,6 +65,7 @@ def bench(
         count_repeats=count_repeats,
         seeds=tuple(seeds),
         arms=tuple(report(arm, [t for t in traces if t.sampler == arm]) for arm in named),
+        left_out=left_out,
     )
 
 
@@ -68,20 +74,24 @@ def run_arm(table: Table, rules: Rules, cheap: Sequence[str], arm: str, seed: in
     return run(arm, make_arm(arm, table, rules, seed, cheap), table, rules, seed)
 
 
-def _check(table: Table, rules: Rules, seeds: Sequence[int], cheap: Collection[str]) -> None:
+def _check(
+    table: Table, rules: Rules, seeds: Sequence[int], cheap: Collection[str], jobs: int | None
+) -> None:
     known = [objective.metric for objective in table.objectives]
     for name in cheap:
         if name not in known:
             raise BadInput.at("cheap", "no such objective", given=name, accepted=", ".join(known))
-    if not 1 <= rules.evaluations <= len(table):
+    most = MOST_EVALUATIONS if rules.count_repeats else len(table)
+    if not 1 <= rules.evaluations <= most:
         raise BadInput.at(
             "evaluations",
             f"the table has {len(table)} rows",
             given=rules.evaluations,
-            accepted=f"1 to {len(table)}",
+            accepted=f"1 to {most}",
         )
-    if rules.workers < 1:
-        raise BadInput.at("workers", "none", given=rules.workers, accepted="1 or more")
+    for name, given in (("workers", rules.workers), ("jobs", jobs)):
+        if given is not None and given < 1:
+            raise BadInput.at(name, "too few", given=given, accepted="1 or more")
     if not seeds:
         raise BadInput.at("seeds", "none is named", accepted="one seed or more")
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from nas.bench.ax_peer import AX, AxPeer
 from nas.bench.running import Rules
 from nas.bench.table import Row, Table
 from nas.record import Proposal
@@ -31,11 +32,14 @@ OPTUNA = ("random", "nsga2", "tpe", "gp", "qmc")
 PEERS = (
     *(f"peer:optuna.{name}" for name in OPTUNA),
     *(f"peer:nevergrad.{name}" for name in NEVERGRAD),
+    AX,
 )
 
 
 def make_peer(name: str, table: Table, rules: Rules, seed: int) -> Sampler[Row]:
     """A fresh sampler by one of the names in PEERS."""
+    if name == AX:
+        return AxPeer(name, table, seed)
     library, _, sampler = name.removeprefix("peer:").partition(".")
     if library == "optuna":
         return OptunaPeer(name, sampler, table, seed)

@@ -44,6 +44,19 @@ def parse_objectives(text: str) -> tuple[Objective, ...]:
     return tuple(found)
 
 
+def parse_checkpoints(text: str) -> tuple[int, ...]:
+    """``50,100,400``. Raises BadInput."""
+    found = tuple(int(item) if item.isdecimal() else 0 for item in names(text))
+    if not all(found):
+        raise BadInput.at(
+            "at",
+            "no number of evaluations",
+            given=text,
+            accepted="whole numbers from 1, separated by commas",
+        )
+    return found
+
+
 _ACCEPTED = "COLUMN:min or COLUMN:max, separated by commas"
 
 

@@ -107,11 +107,12 @@ def summary(report: BenchReport) -> str:
     """The conditions, in a sentence or two."""
     goals = ", ".join(f"{o.metric} ({o.direction})" for o in report.objectives)
     repeats = "counted" if report.count_repeats else "free"
+    seeds = "1 seed" if len(report.seeds) == 1 else f"{len(report.seeds)} seeds"
     workers = "1 worker" if report.workers == 1 else f"{report.workers} workers (simulated)"
     return (
         f"{report.table}: {report.rows:,} rows, {len(report.axes)} axes, {goals}; the true front "
-        f"has {report.front} points and hypervolume {report.hypervolume:.6f}. {len(report.seeds)} "
-        f"seeds, {workers}, repeats {repeats}, known in advance: {', '.join(report.cheap) or '-'}."
+        f"has {report.front} points and hypervolume {report.hypervolume:.6f}. "
+        f"{seeds}, {workers}, repeats {repeats}, known in advance: {', '.join(report.cheap) or '-'}."
     )
 
 

@@ -12,6 +12,7 @@ N rows, A axes, M objectives
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -56,9 +57,9 @@ class Table:
         objectives: Sequence[Objective],
         values: ArrayLike,
     ) -> None:
-        """`columns` are the answers of each axis [N], in the order in which they are asked; `values`
-        [N, M] are the objectives in their own units. Raises BadInput for a table in which nothing
-        can be searched."""
+        """`columns` are the answers of each axis [N], in the order in which they are asked;
+        `values` [N, M] are the objectives in their own units. Raises BadInput for a table in which
+        nothing can be searched."""
         self.name = name
         self.objectives = tuple(objectives)
         self.columns = {axis: _options(given) for axis, given in columns.items()}
@@ -158,9 +159,7 @@ class Table:
             return self._question(start, end, place + 1)
         edges = [start + int(offset) for offset in first] + [end]
         name = self._named(place, tuple(int(code) for code in found))
-        following = (
-            self._question(a, b, place + 1) for a, b in zip(edges, edges[1:], strict=False)
-        )
+        following = (self._question(a, b, place + 1) for a, b in pairwise(edges))
         return _Question(name, self.axes[name].options or (), tuple(following))
 
     def _named(self, place: int, codes: tuple[int, ...]) -> str:

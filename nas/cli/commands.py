@@ -237,6 +237,71 @@ def proxies(
     show(found) if as_json else print_ledger(found)
 
 
+@app.command("bench")
+def bench_samplers(
+    file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(metavar="[TABLE]", help="A table in Parquet, CSV or JSON lines."),
+    ] = None,
+    study: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Instead of a table: the complete trials of this study."),
+    ] = None,
+    axes: Annotated[
+        str, typer.Option(help="Columns to choose; arch[] splits text into its characters.")
+    ] = "",
+    objectives: Annotated[str, typer.Option(help="Such as acc:max,flops:min.")] = "",
+    cheap: Annotated[str, typer.Option(help="Objectives known before an evaluation.")] = "",
+    samplers: Annotated[
+        str, typer.Option(help="Names separated by commas; own and peers are all of a kind.")
+    ] = "uniform,optuna.nsga2,optuna.tpe,nevergrad.de",
+    seeds: Annotated[int, typer.Option(help="Runs of each sampler.", min=1)] = 10,
+    first_seed: Annotated[int, typer.Option(help="The others count up from it.", min=0)] = 0,
+    evaluations: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Of each run; default: 400, at most half of the rows.", min=1),
+    ] = None,
+    at: Annotated[
+        str, typer.Option(help="Evaluations at which to report; default: 1/8, 1/4, 1/2 and all.")
+    ] = "",
+    workers: Annotated[int, typer.Option(help="Simulated evaluations at once.", min=1)] = 1,
+    count_repeats: Annotated[
+        bool, typer.Option("--count-repeats", help="A repeat costs an evaluation.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(help="Processes.", min=1)] = 1,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Write the report here: .json or .md."),
+    ] = None,
+    plot: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Draw share of hypervolume over evaluations here: .svg."),
+    ] = None,
+    as_json: Json = False,
+    server: Server = None,
+) -> None:
+    """Hold samplers against each other on a recorded table or study."""
+    from nas.bench.reading import names, parse_checkpoints
+    from nas.cli import bench
+
+    bench.check_files(out, plot)
+    checkpoints = parse_checkpoints(at)
+    rows, known = bench.load(bench.Source(file, study, axes, objectives, cheap), server)
+    report = bench.compare(
+        rows,
+        evaluations,
+        arms=names(samplers),
+        seeds=range(first_seed, first_seed + seeds),
+        cheap=known,
+        workers=workers,
+        count_repeats=count_repeats,
+        checkpoints=checkpoints,
+        jobs=jobs,
+    )
+    bench.write(report, out, plot)
+    show(report) if as_json else bench.print_report(report)
+
+
 @app.command()
 def reprice(
     name: Name,
