@@ -101,6 +101,12 @@ def _places(evaluations: int) -> tuple[int, ...]:
     return tuple(sorted({max(1, evaluations // part) for part in (8, 4, 2, 1)}))
 
 
+def _spread(evaluations: int) -> list[int]:
+    """Where a curve has points: not before a twentieth, when chance alone has spoken."""
+    first = max(1, evaluations // 20)
+    return np.unique(np.linspace(first, evaluations, CURVE_POINTS).round().astype(int)).tolist()
+
+
 def _arm_report(
     table: Table, places: Sequence[int], arm: str, traces: Sequence[Trace]
 ) -> ArmReport:
@@ -113,7 +119,7 @@ def _arm_report(
             for name in ("hypervolume", "precision", "recall", "unique")
         }
         reached.append(Reached(evaluations=place, **means))
-    spread = np.unique(np.linspace(1, places[-1], CURVE_POINTS).round().astype(int)).tolist()
+    spread = _spread(places[-1])
     shares = np.array([curve(table, trace, spread) for trace in traces])
     return ArmReport(
         sampler=arm,

@@ -109,10 +109,11 @@ def summary(report: BenchReport) -> str:
     repeats = "counted" if report.count_repeats else "free"
     seeds = "1 seed" if len(report.seeds) == 1 else f"{len(report.seeds)} seeds"
     workers = "1 worker" if report.workers == 1 else f"{report.workers} workers (simulated)"
+    known = ", ".join(report.cheap) or "-"
     return (
         f"{report.table}: {report.rows:,} rows, {len(report.axes)} axes, {goals}; the true front "
         f"has {report.front} points and hypervolume {report.hypervolume:.6f}. "
-        f"{seeds}, {workers}, repeats {repeats}, known in advance: {', '.join(report.cheap) or '-'}."
+        f"{seeds}, {workers}, repeats {repeats}, known in advance: {known}."
     )
 
 

@@ -46,8 +46,9 @@ def line_chart(title: str, x_label: str, y_label: str, lines: Sequence[Line]) ->
     if not lines or any(not line.x for line in lines):
         raise ValueError("a chart needs lines with points")
     frame = _Frame.around(lines)
+    height = max(HEIGHT, TOP + 20.0 * len(lines) + 20.0)  # the legend may be longer
     body = [
-        rect(0.0, 0.0, WIDTH, HEIGHT, style="page", radius=0.0),
+        rect(0.0, 0.0, WIDTH, height, style="page", radius=0.0),
         text(fit(title, WIDTH - 40, TITLE, bold=True), 20.0, 24.0, size=TITLE, style="ink bold"),
         *frame.grid(),
         text(x_label, frame.middle, HEIGHT - 14.0, size=SMALL, style="muted", anchor="middle"),
@@ -56,7 +57,6 @@ def line_chart(title: str, x_label: str, y_label: str, lines: Sequence[Line]) ->
     body += [_band(frame, place, line) for place, line in enumerate(lines)]
     for place, line in enumerate(lines):
         body += [_path(frame, place, line), *_named(place, line)]
-    height = max(HEIGHT, TOP + 20.0 * len(lines) + 20.0)
     return element(
         "svg",
         plain_text("title", title),
