@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from nas.bench.recorded import recorded
-from nas.bench.report import BenchReport
 from nas.cli import main
 from nas.errors import BadInput, NotFound
 from nas.record import Measurement, Proposal, TrialRecord
@@ -21,7 +20,6 @@ from nas.store.base import TrialQuery
 from nas.store.duckdb import DuckDBStore
 from nas.store.memory import MemoryStore
 from nas.study import Objective, StudySpec
-from tests.bench.test_bench import but_seconds
 from tests.support.benchtable import write_csv
 from tests.support.fake import FakeEvaluator, small_study
 
@@ -165,6 +163,3 @@ def test_the_command_reads_the_study_of_the_database(nas: Any, tmp_path: Path) -
     assert code == 0, err
     report = json.loads(out)
     assert (report["table"], report["rows"], report["evaluations"]) == ("small", 20, 10)
-    again = json.loads(nas("--study", "small", *few)[1])
-    first, second = (BenchReport.model_validate(found) for found in (report, again))
-    assert but_seconds(first) == but_seconds(second)
