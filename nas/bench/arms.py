@@ -5,8 +5,9 @@ from importlib.util import find_spec
 
 from pydantic import ValidationError
 
+from nas.bench.ax_peer import AX
 from nas.bench.knowledge import TableKnowledge
-from nas.bench.peers import AX, PEERS, make_peer
+from nas.bench.peers import PEERS, make_peer
 from nas.bench.running import Rules
 from nas.bench.table import Row, Table
 from nas.errors import BadInput
@@ -26,18 +27,10 @@ GROUPS = {"own": OWN, "peers": PEERS}
 def parse_arms(given: Sequence[str]) -> tuple[str, ...]:
     """Names of samplers, each once, with groups written out. Raises BadInput for one that does not
     exist."""
-    arms = tuple(dict.fromkeys(arm for name in given for arm in GROUPS.get(name, (name,))))
-    for arm in arms:
-        if arm not in PEERS and _driver(arm, 1) is None:
-            raise BadInput.at(
-                "samplers",
-                "there is no such sampler",
-                given=arm,
-                accepted=", ".join((*OWN, *PEERS, *GROUPS)),
-            )
-    if not arms:
+    if not given:
         raise BadInput.at("samplers", "none is named", accepted=", ".join((*OWN, *PEERS, *GROUPS)))
-    return arms
+    named = (arm for name in given for arm in GROUPS.get(name, (name,)))
+    return tuple(dict.fromkeys(_full_name(arm) for arm in named))
 
 
 def make_arm(
@@ -64,6 +57,22 @@ def _own(
 ) -> Sampler[Row]:
     """A sampler as a study makes it."""
     return make_sampler(driver, table, table.objectives, seed, rules.evaluations, constrained=False)
+
+
+def _full_name(arm: str) -> str:
+    """The name with its sampler: ``optuna`` alone is its default, as in a study."""
+    if arm in PEERS:
+        return arm
+    driver = _driver(arm, 1)
+    if driver is None:
+        raise BadInput.at(
+            "samplers",
+            "there is no such sampler",
+            given=arm,
+            accepted=", ".join((*OWN, *PEERS, *GROUPS)),
+        )
+    alone = driver.library == driver.sampler
+    return driver.library if alone else f"{driver.library}.{driver.sampler}"
 
 
 def _driver(arm: str, workers: int) -> DriverSpec | None:

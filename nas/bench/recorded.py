@@ -27,7 +27,8 @@ def recorded(
     Raises BadInput where the study has too few trials with all objectives.
     """
     goals = tuple(objectives) or verbs.study(name).objectives
-    trials = [trial for trial in _complete(verbs, name) if _values(trial, goals) is not None]
+    found = [(trial, _values(trial, goals)) for trial in _complete(verbs, name)]
+    trials = [trial for trial, values in found if values]
     if len(trials) < FEWEST:
         raise BadInput.at(
             "study",
@@ -45,7 +46,7 @@ def recorded(
                 accepted=", ".join(sorted(columns)),
             )
     chosen = {axis: columns[axis] for axis in axes or _by_size(columns)}
-    table = Table(name, chosen, goals, [_values(trial, goals) for trial in trials])
+    table = Table(name, chosen, goals, [values for _, values in found if values])
     return table, tuple(goal.metric for goal in goals if _is_static(trials[0], goal.metric))
 
 
@@ -59,10 +60,11 @@ def _complete(verbs: Verbs, name: str) -> list[TrialRecord]:
             return found
 
 
-def _values(trial: TrialRecord, goals: Sequence[Objective]) -> list[float] | None:
+def _values(trial: TrialRecord, goals: Sequence[Objective]) -> list[float]:
+    """All objectives, or nothing where one of them is missing."""
     found = [trial.value(goal.metric) for goal in goals]
     known = [value for value in found if value is not None]
-    return known if len(known) == len(found) else None
+    return known if len(known) == len(found) else []
 
 
 def _is_static(trial: TrialRecord, metric: str) -> bool:

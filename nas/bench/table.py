@@ -152,11 +152,11 @@ class Table:
     def _question(self, start: int, end: int, place: int) -> _Question | int:
         """What is asked of the rows from `start` up to `end`, which agree on the axes before
         `place`."""
-        if place == self.codes.shape[1]:
+        if end - start == 1:
             return start
+        while (self.codes[start:end, place] == self.codes[start, place]).all():
+            place += 1  # rows differ, so some axis tells them apart
         found, first = np.unique(self.codes[start:end, place], return_index=True)
-        if len(found) == 1:
-            return self._question(start, end, place + 1)
         edges = [start + int(offset) for offset in first] + [end]
         name = self._named(place, tuple(int(code) for code in found))
         following = (self._question(a, b, place + 1) for a, b in pairwise(edges))

@@ -40,6 +40,8 @@ def small(**changes: Any) -> BenchReport:
     return bench(wide(), arms, settings.pop("seeds", range(2)), **settings)
 
 
+@pytest.mark.filterwarnings("ignore:QMCSampler is experimental")
+@pytest.mark.filterwarnings("ignore:(Updating fitness with inf|Clipping very high)")
 @pytest.mark.parametrize("arm", [arm for arm in (*OWN, *PEERS) if arm not in DEAR])
 def test_every_sampler_searches_a_table(arm: str) -> None:
     for grid, rules in ((table(HOLES), Rules(6)), (table(), Rules(6, workers=2))):
@@ -63,6 +65,7 @@ def test_every_sampler_of_a_study_is_an_arm() -> None:
     }
     assert set(parse_arms(["own"])) == {"uniform", *names}
     assert parse_arms(["uniform", "peers", "uniform"]) == ("uniform", *PEERS)
+    assert parse_arms(["optuna"]) == ("optuna.nsga2",)
     with pytest.raises(BadInput, match=r"no such sampler.*optuna\.anneal.*nevergrad\.de"):
         parse_arms(["optuna.anneal"])
 
