@@ -1,5 +1,6 @@
 """A table from a file, and what a user writes to say which columns are what."""
 
+import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -130,7 +131,7 @@ def _split(name: str, cells: Sequence[Any]) -> dict[str, Sequence[Scalar]]:
 
 def _typed(cells: Sequence[Any]) -> list[Any]:
     """CSV has text only: a column is of the narrowest type that all of its cells spell."""
-    kinds: tuple[Callable[[str], Any], ...] = (_integer, float, _flag)
+    kinds: tuple[Callable[[str], Any], ...] = (_integer, _fraction, _flag)
     for kind in kinds:
         try:
             return [None if cell == "" else kind(cell) for cell in cells]
@@ -140,10 +141,18 @@ def _typed(cells: Sequence[Any]) -> list[Any]:
 
 
 def _integer(cell: str) -> int:
-    """A whole number as it would be written; ``007`` is a name."""
-    if str(int(cell)) != cell:
+    return int(_written(cell))
+
+
+def _fraction(cell: str) -> float:
+    return float(_written(cell))
+
+
+def _written(cell: str) -> str:
+    """A number as it is usually written; ``007`` and ``1_000`` are names."""
+    if re.fullmatch(r"[+-]?(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][+-]?[0-9]+)?", cell) is None:
         raise ValueError(cell)
-    return int(cell)
+    return cell
 
 
 def _flag(cell: str) -> bool:

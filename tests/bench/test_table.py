@@ -138,18 +138,20 @@ def test_a_split_column_gives_one_axis_for_each_character(tmp_path: Path) -> Non
 
 def test_csv_columns_are_of_the_narrowest_type_that_fits(tmp_path: Path) -> None:
     rows = [
-        ("1", "0.5", "true", "007", "", 1.0),
-        ("2", "1", "False", "x", "b", 2.0),
-        ("3", "2", "true", "y", "b", 3.0),
+        ("1", "0.5", "true", "007", "", "x", 1.0),
+        ("-2", "1", "False", "010", "b", "1_0", 2.0),
+        ("3", "2e-1", "true", "100", "b", "2", 3.0),
     ]
-    path = write_csv(tmp_path / "t.csv", rows, ("i", "f", "flag", "name", "gap", "loss"))
-    read = read_table(path, ["i", "f", "flag", "name", "gap"], parse_objectives("loss"))
+    header = ("i", "f", "flag", "name", "gap", "word")
+    path = write_csv(tmp_path / "t.csv", rows, (*header, "loss"))
+    read = read_table(path, header, parse_objectives("loss"))
     assert list(read.columns.values()) == [
-        (1, 2, 3),
-        (0.5, 1.0, 2.0),
+        (-2, 1, 3),
+        (0.2, 0.5, 1.0),
         (False, True),
-        ("007", "x", "y"),
+        ("007", "010", "100"),
         (None, "b"),
+        ("1_0", "2", "x"),
     ]
 
 
