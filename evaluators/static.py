@@ -15,10 +15,16 @@ def static_measurements(architecture: Architecture, target: Target) -> tuple[Mea
 
     Cache and state are those of one sequence.
     """
+    values = static_values(architecture, target)
+    return tuple(_measurement(metric, value) for metric, value in values.items())
+
+
+def static_values(architecture: Architecture, target: Target) -> dict[str, int]:
+    """The same as plain numbers by metric, for whoever asks of thousands of candidates."""
     cost = architecture.cost(target.longest)
     values: dict[str, int] = {
         "params": cost.params,
-        "body_params": cost.params - _outer_params(architecture),
+        "body_params": architecture.body_params,
         "active_params": cost.active_params,
         "flops_per_token": cost.flops,
     }
@@ -29,7 +35,7 @@ def static_measurements(architecture: Architecture, target: Target) -> tuple[Mea
             "kv_cache_bytes": cost.cache_values * target.value_bytes,
             "state_bytes": cost.state_values * target.value_bytes,
         }
-    return tuple(_measurement(metric, value) for metric, value in values.items())
+    return values
 
 
 def peak_measurement(architecture: Architecture, target: Target) -> Measurement:
@@ -40,17 +46,6 @@ def peak_measurement(architecture: Architecture, target: Target) -> Measurement:
         architecture, batch=target.batch, tokens=target.longest, value_bytes=target.value_bytes
     )
     return _measurement(PEAK, peak)
-
-
-def _outer_params(architecture: Architecture) -> int:
-    """Of the embedding and the head, which grow with the vocabulary and hardly with anything else.
-
-    Without them the count ranks models better (Lite Transformer Search, arXiv 2203.02094).
-    """
-    at, vocab = architecture.place(0), architecture.vocab
-    ops = architecture.embedding.vocabulary_ops(at, vocab)
-    ops += architecture.head.output_ops(at, vocab, 1, tied=architecture.tied)
-    return sum(op.params for op in ops)
 
 
 def _measurement(metric: str, value: int) -> Measurement:

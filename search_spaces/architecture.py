@@ -23,6 +23,7 @@ from nas.search_spaces.legality import illegal
 from nas.search_spaces.normalisers.score_residual import spec as score_residual
 from nas.search_spaces.norms.rms.spec import RMS
 from nas.search_spaces.ops import Op, Ops, merge_costs, output, scope
+from nas.search_spaces.watched import WatchedPlace
 
 Family = Literal["causal_lm", "encoder"]
 """Left to right with a next-token head, or bidirectional."""
@@ -46,6 +47,27 @@ class Layer(Model):
         """How the layer is built."""
         mixer, ffn = (None if part.absent else part.plan(at) for part in (self.mixer, self.ffn))
         return self.block.join_plan(at, mixer, ffn)
+
+    def cost(self, at: Place, context: int) -> Cost:
+        """The sums over the operators and what decoding carries. Worked out once for all places
+        where it is the same, since layers are shared between the members of a space."""
+        free = (at.dim, at.causal, at.scores_below, context)
+        bound = (*free, at.layer, at.depth)
+        known = self._costs.get(free) or self._costs.get(bound)
+        if known is None:
+            watched = WatchedPlace.of(at)
+            known = self._summed(watched, context)
+            self._costs[bound if watched.asked else free] = known
+        return known
+
+    @cached_property
+    def _costs(self) -> dict[tuple[int, ...], Cost]:
+        return {}
+
+    def _summed(self, at: Place, context: int) -> Cost:
+        params, active, flops, decode_flops = merge_costs(self.ops(at, context))
+        own = Cost(params, active, flops, decode_flops)
+        return own + self.mixer.memory_cost(at, context) + self.ffn.memory_cost(at, context)
 
 
 class Architecture(Model):
@@ -122,21 +144,35 @@ class Architecture(Model):
 
     def cost(self, context: int) -> Cost:
         """Closed form, at a context length in tokens; no model is built."""
-        params, active, flops, decode_flops = merge_costs(self.ops(context))
-        memory = Cost()
-        for index, layer in enumerate(self.layers):
-            at = self.place(index)
-            for part in (layer.mixer, layer.ffn):
-                memory += part.memory_cost(at, context)
-        return Cost(
-            params,
-            active,
-            flops,
-            decode_flops,
-            memory.cache_values_per_token,
-            memory.cache_values,
-            memory.state_values,
-        )
+        if context not in self._costs:
+            total = self._ends_cost(context)
+            for index, layer in enumerate(self.layers):
+                total += layer.cost(self.place(index), context)
+            self._costs[context] = total
+        return self._costs[context]
+
+    @cached_property
+    def _costs(self) -> dict[int, Cost]:
+        return {}
+
+    def _ends_cost(self, context: int) -> Cost:
+        """Of what stands below and above the layers."""
+        at = self.place(0)
+        ops = self.embedding.vocabulary_ops(at, self.vocab) + self.norm.ops(at, context)
+        ops += self.head.output_ops(at, self.vocab, context, tied=self.tied)
+        return Cost(*merge_costs(ops))
+
+    @cached_property
+    def body_params(self) -> int:
+        """Parameters but those of the embedding and the head, which grow with the vocabulary and
+        hardly with anything else.
+
+        Without them the count ranks models better (Lite Transformer Search, arXiv 2203.02094).
+        """
+        at = self.place(0)
+        ops = self.embedding.vocabulary_ops(at, self.vocab)
+        ops += self.head.output_ops(at, self.vocab, 1, tied=self.tied)
+        return self.cost(1).params - sum(op.params for op in ops)
 
     def plan(self) -> Call:
         """How the model is built, in the order in which its weights are drawn."""
