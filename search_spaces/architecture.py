@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -47,6 +48,21 @@ class Layer(Model):
         """How the layer is built."""
         mixer, ffn = (None if part.absent else part.plan(at) for part in (self.mixer, self.ffn))
         return self.block.join_plan(at, mixer, ffn)
+
+    def is_legal(self, family: Family) -> bool:
+        """Whether a model family may have this layer."""
+        if family not in self._legal:
+            self._legal[family] = illegal(self, family, "") is None
+        return self._legal[family]
+
+    @cached_property
+    def _legal(self) -> dict[str, bool]:
+        return {}
+
+    @cached_property
+    def text(self) -> str:
+        """The canonical form, as JSON."""
+        return _compact(canonical(self))
 
     def cost(self, at: Place, context: int) -> Cost:
         """The sums over the operators and what decoding carries. Worked out once for all places
@@ -95,7 +111,8 @@ class Architecture(Model):
 
     @model_validator(mode="after")
     def _is_legal(self) -> "Architecture":
-        for name in ("layers", "head"):
+        known = all(layer.is_legal(self.family) for layer in self.layers)
+        for name in ("head",) if known else ("layers", "head"):
             if wrong := illegal(getattr(self, name), self.family, name):
                 raise ValueError(wrong)
         if not self.head.over_vocabulary and not self.tied:
@@ -110,8 +127,13 @@ class Architecture(Model):
     @cached_property
     def id(self) -> str:
         """12 hex digits of the canonical form: key in the store, in file names and in URLs."""
-        text = json.dumps(canonical(self), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return hashlib.sha256(self._text().encode()).hexdigest()[:12]
+
+    def _text(self) -> str:
+        """The canonical form as JSON, put together of what the layers have worked out."""
+        rest = {name: _compact(value) for name, value in _differing(self, but="layers")}
+        rest["layers"] = f"[{','.join(layer.text for layer in self.layers)}]"
+        return "{" + ",".join(f'"{name}":{rest[name]}' for name in sorted(rest)) + "}"
 
     def place(self, layer: int) -> Place:
         """The surroundings of one layer."""
@@ -172,7 +194,8 @@ class Architecture(Model):
         at = self.place(0)
         ops = self.embedding.vocabulary_ops(at, self.vocab)
         ops += self.head.output_ops(at, self.vocab, 1, tied=self.tied)
-        return self.cost(1).params - sum(op.params for op in ops)
+        total = next(iter(self._costs.values()), None) or self.cost(1)
+        return total.params - sum(op.params for op in ops)
 
     def plan(self) -> Call:
         """How the model is built, in the order in which its weights are drawn."""
@@ -209,10 +232,19 @@ def canonical(value: Any) -> Any:
     """Kind plus whatever differs from the default, so that a new field with a default keeps old
     ids. A default may therefore never change its meaning."""
     if isinstance(value, BaseModel):
-        fields = type(value).model_fields
-        return {
-            name: canonical(getattr(value, name))
-            for name in fields
-            if name == "kind" or getattr(value, name) != fields[name].default
-        }
+        return dict(_differing(value))
     return [canonical(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _differing(held: BaseModel, but: str = "") -> Iterator[tuple[str, Any]]:
+    """(field, canonical value) of the kind and of what differs from the default, `but` one."""
+    for name, field in type(held).model_fields.items():
+        if name == but:
+            continue
+        value = getattr(held, name)
+        if name == "kind" or value != field.default:
+            yield name, canonical(value)
+
+
+def _compact(data: Any) -> str:
+    return json.dumps(data, sort_keys=True, separators=(",", ":"))

@@ -12,6 +12,7 @@ which may also be a domain. It is never written a second time.
 
 import builtins
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Annotated, Any, Generic, Self, TypeVar
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -26,6 +27,11 @@ class Choice(Model, Generic[T]):
     """One of several values."""
 
     choice: Annotated[tuple[T, ...], Field(min_length=1)]
+
+    @cached_property
+    def memory(self) -> builtins.dict[str, Any]:
+        """What was drawn from it before (``remembered.py``)."""
+        return {}
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:

@@ -101,6 +101,16 @@ def ask(draw: Draw, axis: str, options: tuple[Scalar, ...], of: int) -> Scalar:
 
 def feasible(domain: Any, at: Place) -> bool:
     """Whether at least one valid part can be drawn at a width and depth."""
+    if not isinstance(domain, Choice | Twin):
+        return _can_draw(domain, at)
+    key = ("feasible", *deciding(domain, at))
+    if key not in domain.memory:
+        domain.memory[key] = _can_draw(domain, at)
+    known: bool = domain.memory[key]
+    return known
+
+
+def _can_draw(domain: Any, at: Place) -> bool:
     if isinstance(domain, Choice):
         return any(feasible(option, at) for option in domain.choice)
     if isinstance(domain, tuple):
@@ -111,6 +121,14 @@ def feasible(domain: Any, at: Place) -> bool:
     return completes(domain, {}, related_fields(domain), at) and all(
         feasible(inner, at) for inner in nested if is_nested(inner)
     )
+
+
+def deciding(domain: Choice[Any] | Twin, at: Place) -> tuple[int, int]:
+    """The width and the depth, each 0 where it decides nothing about what can be drawn."""
+    if "decisive" not in domain.memory:
+        domain.memory["decisive"] = decisive(domain)
+    numbers = domain.memory["decisive"]
+    return at.dim if "dim" in numbers else 0, at.depth if "depth" in numbers else 0
 
 
 def decisive(domain: Any) -> frozenset[str]:

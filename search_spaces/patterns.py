@@ -24,7 +24,8 @@ from nas.search_spaces.axes import Draw
 from nas.search_spaces.base import Model, Part, Place, Source
 from nas.search_spaces.catalogue import SLOTS
 from nas.search_spaces.domains import Choice, domain_of, values
-from nas.search_spaces.drawing import ask, choose_among, decisive, draw_part, feasible, misfit
+from nas.search_spaces.drawing import ask, choose_among, decisive, feasible, misfit
+from nas.search_spaces.remembered import draw_remembered
 from nas.search_spaces.searchable import part_domain, searchable, tagged_union
 from nas.search_spaces.twin import Twin
 
@@ -139,7 +140,9 @@ class Each(Pattern):
         return feasible(self.part, at)
 
     def draw(self, draw: Draw, path: str, at: Place) -> tuple[Part, ...]:
-        return tuple(draw_part(self.part, draw, f"{path}.{layer}", at) for layer in range(at.depth))
+        return tuple(
+            draw_remembered(self.part, draw, f"{path}.{layer}", at) for layer in range(at.depth)
+        )
 
 
 class Placed(Pattern):
@@ -159,10 +162,10 @@ class Placed(Pattern):
         if 0 < count < at.depth:
             placement = _ask(self.placement, draw, f"{path}.placement")
             layers = positions(count, at.depth, placement)
-        placed = draw_part(self.placed, draw, f"{path}.placed", at) if count else None
+        placed = draw_remembered(self.placed, draw, f"{path}.placed", at) if count else None
         background = None
         if count < at.depth:
-            background = draw_part(self.background, draw, f"{path}.background", at)
+            background = draw_remembered(self.background, draw, f"{path}.background", at)
         drawn = (placed if layer in layers else background for layer in range(at.depth))
         return tuple(part for part in drawn if part is not None)
 
@@ -279,7 +282,7 @@ def _ask(domain: Any, draw: Draw, axis: str) -> Any:
 
 
 def _draw_list(parts: tuple[Any, ...], draw: Draw, path: str, at: Place) -> tuple[Part, ...]:
-    return tuple(draw_part(part, draw, f"{path}.{i}", at) for i, part in enumerate(parts))
+    return tuple(draw_remembered(part, draw, f"{path}.{i}", at) for i, part in enumerate(parts))
 
 
 PATTERNS: tuple[type[Pattern], ...] = (Repeat, Ratio, CountOf, Explicit, Each)
@@ -314,4 +317,4 @@ def draw_slot(domain: Any, draw: Draw, path: str, at: Place) -> tuple[Part, ...]
     if isinstance(domain, Pattern):
         return domain.draw(draw, path, at)
     assert isinstance(domain, Twin)
-    return (draw_part(domain, draw, path, at),) * at.depth
+    return (draw_remembered(domain, draw, path, at),) * at.depth

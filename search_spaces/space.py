@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from nas.search_spaces.architecture import Architecture, Family, with_head
+from nas.search_spaces.architecture import Architecture, Family, Layer, with_head
 from nas.search_spaces.axes import Axis, Draw, RandomDraw, RecordingDraw, survey
-from nas.search_spaces.base import Model, Place
+from nas.search_spaces.base import Model, Part, Place
 from nas.search_spaces.catalogue import EMBEDDINGS, HEADS, NORMS
 from nas.search_spaces.domains import (
     BoolDomain,
@@ -23,9 +23,10 @@ from nas.search_spaces.domains import (
     domain_tag,
     values,
 )
-from nas.search_spaces.drawing import ask, decisive, draw_part, feasible, misfit
+from nas.search_spaces.drawing import ask, decisive, feasible, misfit
 from nas.search_spaces.legality import illegal, longest_input
 from nas.search_spaces.patterns import draw_slot, slot
+from nas.search_spaces.remembered import draw_remembered
 from nas.search_spaces.searchable import part_domain
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def _size_tag(given: Any) -> str:
 
 
 LayerCount = Annotated[int, Field(strict=True, ge=1, le=512)]
+MOST_LAYERS = 50_000
+"""Layers that a space remembers."""
 MOST_WIDTHS = 10_000
 """Widths that a space may offer; each is tried when the space is read."""
 
@@ -209,12 +212,12 @@ class SearchSpace(Model):
 
     def _at(self, dim: int, depth: int, draw: Draw) -> Architecture:
         at = self._place(dim, depth)
-        embedding = draw_part(self.embedding, draw, "embedding", at)
+        embedding = draw_remembered(self.embedding, draw, "embedding", at)
         blocks = draw_slot(self.block, draw, "block", at)
         mixers = draw_slot(self.mixer, draw, "mixer", at)
         ffns = draw_slot(self.ffn, draw, "ffn", at)
-        norm = draw_part(self.norm, draw, "norm", at)
-        head: Any = draw_part(self.head, draw, "head", at)
+        norm = draw_remembered(self.norm, draw, "norm", at)
+        head: Any = draw_remembered(self.head, draw, "head", at)
         tied = tuple(values(self.tied)) if head.over_vocabulary else (True,)
         return Architecture.model_validate(
             {
@@ -223,14 +226,28 @@ class SearchSpace(Model):
                 "dim": dim,
                 "embedding": embedding,
                 "layers": tuple(
-                    {"block": block, "mixer": mixer, "ffn": ffn}
-                    for block, mixer, ffn in zip(blocks, mixers, ffns, strict=True)
+                    self._layer(*parts) for parts in zip(blocks, mixers, ffns, strict=True)
                 ),
                 "norm": norm,
                 "tied": ask(draw, "tied", tied, len(tied)),
                 "head": head,
             }
         )
+
+    def _layer(self, block: Part, mixer: Part, ffn: Part) -> Layer:
+        """Equal layers of all members are one object, with whatever it has worked out; each keeps
+        the parts that it is known by."""
+        key = id(block), id(mixer), id(ffn)
+        known = self._layers.get(key)
+        if known is None:
+            known = Layer.model_validate({"block": block, "mixer": mixer, "ffn": ffn})
+            if len(self._layers) < MOST_LAYERS:
+                self._layers[key] = known
+        return known
+
+    @cached_property
+    def _layers(self) -> dict[tuple[int, int, int], Layer]:
+        return {}
 
     def _match(self, target: int, widths: tuple[int, ...], depth: int, draw: Draw) -> Architecture:
         """Bisects the widths; parameters grow with the width when all other answers stand."""

@@ -7,7 +7,7 @@ construction and nothing is repaired or rejected afterwards.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Annotated, Any, ClassVar
 
 from pydantic import TypeAdapter, ValidationError, model_validator
@@ -27,6 +27,11 @@ class Twin(Model):
 
     part: ClassVar[type[Part]]
     kind: str
+
+    @cached_property
+    def memory(self) -> dict[str, Any]:
+        """What was drawn from it before (``remembered.py``)."""
+        return {}
 
     @model_validator(mode="after")
     def _references_exist(self) -> "Twin":
@@ -141,6 +146,13 @@ def draw_order(twin: Twin) -> tuple[str, ...]:
 
     Raises ValueError naming the fields that follow from each other in a circle.
     """
+    if "order" not in twin.memory:
+        twin.memory["order"] = _drawing_order(twin)
+    order: tuple[str, ...] = twin.memory["order"]
+    return order
+
+
+def _drawing_order(twin: Twin) -> tuple[str, ...]:
     waiting = [
         name
         for name in type(twin).model_fields
@@ -168,6 +180,13 @@ def _before(twin: Twin, name: str) -> tuple[str, ...]:
 def related_fields(twin: Twin) -> tuple[str, ...]:
     """Fields that depend on others, or on which others depend, in drawing order: numbers, then
     parts."""
+    if "related" not in twin.memory:
+        twin.memory["related"] = _find_related(twin)
+    related: tuple[str, ...] = twin.memory["related"]
+    return related
+
+
+def _find_related(twin: Twin) -> tuple[str, ...]:
     names = {name for rule in twin.part.rules for name in rule.fields}
     for name in type(twin).model_fields:
         following = references(getattr(twin, name))
