@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nas import __version__
+from nas.choosing import with_driver
 from nas.describe import one_line
 from nas.errors import BadInput, Conflict, NotFound
 from nas.evaluators.machine import cores
@@ -38,6 +39,7 @@ from nas.views import (
     TrialView,
     Validation,
     curve_view,
+    driver_text,
 )
 
 ENDED = ("stopped", "complete", "exhausted", "failed")
@@ -55,12 +57,15 @@ class Service:
 
     def create_study(self, data: Any, *, key: str | None = None) -> StudyView:
         """Starts a study. Raises BadInput with the path of each mistake, or Conflict."""
-        spec = parse(StudySpec, data)
+        spec = with_driver(parse(StudySpec, data))
         known = {record.name for record in self.store.studies()}
         if spec.name not in known:
             self._check(spec)
         record = self.store.create_study(spec.name, spec.model_dump(mode="json"), key)
         if spec.name not in known:
+            if spec.driver.chosen_because:
+                note = {"text": f"proposed by {driver_text(spec.driver)}"}
+                self.store.add_event(spec.name, "note", note)
             self.runner.start(spec)
         return self._view(record)
 
@@ -366,6 +371,7 @@ class Service:
         return StudyView(
             **fields,
             objectives=spec.objectives,
+            driver=spec.driver,
             budget_trials=spec.budget.trials,
             budget_minutes=spec.budget.minutes,
             counts=count_states(self.store, record.name),

@@ -35,6 +35,7 @@ OPTUNA_SAMPLERS = ("nsga2", "tpe", "gp", "qmc", "random")
 TRAIN_TOKENS = 200_000
 """For each task, where a study does not say."""
 NEVERGRAD_SAMPLERS = ("ngopt", "de", "cma", "portfolio")
+NAS_SAMPLERS = ("surrogate",)
 
 
 class Objective(Model):
@@ -108,15 +109,18 @@ class Target(Model):
 
 
 class DriverSpec(Model):
-    """Who proposes candidates."""
+    """Who proposes candidates. The word ``auto`` alone stands for ``library: auto``."""
 
-    library: Literal["optuna", "nevergrad", "uniform"] = "optuna"
-    """``uniform`` is plain random search without a library."""
+    library: Literal["optuna", "nevergrad", "uniform", "nas", "auto"] = "optuna"
+    """``uniform`` is plain random search without a library; ``nas`` is our own; ``auto`` chooses
+    by objectives, budget and space when the study is created, and leaves `sampler` out."""
     sampler: str | None = None
     """None is the library's default: nsga2, or ngopt."""
     workers: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
     """Candidates trained at once. With one worker and deterministic objectives, the same seed gives
     the same candidates."""
+    chosen_because: str | None = None
+    """Why this sampler, in a study that left the choice to ``auto``."""
 
     @model_validator(mode="before")
     @classmethod
@@ -125,10 +129,18 @@ class DriverSpec(Model):
             "optuna": OPTUNA_SAMPLERS,
             "nevergrad": NEVERGRAD_SAMPLERS,
             "uniform": ("uniform",),
+            "nas": NAS_SAMPLERS,
         }
+        if given == "auto":
+            return {"library": "auto"}
         if not isinstance(given, Mapping):
             return given
         library = given.get("library", "optuna")
+        if library == "auto" and given.get("sampler") is not None:
+            raise ValueError(
+                f"sampler: library auto chooses one itself, and {given['sampler']!r} was named; "
+                "accepted: no sampler, or the library that has it"
+            )
         if library in known and given.get("sampler") is None:
             return {**given, "sampler": known[library][0]}
         if library in known and given.get("sampler") not in known[library]:

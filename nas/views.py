@@ -9,7 +9,7 @@ from nas.ledger.results import Agreement, Judgement
 from nas.record import Measurement, StudyRecord, TrialRecord
 from nas.search_spaces.architecture import Architecture
 from nas.search_spaces.base import Model
-from nas.study import Objective
+from nas.study import DriverSpec, Objective
 
 
 class Best(Model):
@@ -25,6 +25,8 @@ class StudyView(StudyRecord):
     """A study and how far it has come."""
 
     objectives: tuple[Objective, ...]
+    driver: DriverSpec
+    """Who proposes; with the reason, where the study left the choice to ``auto``."""
     budget_trials: int
     budget_minutes: float | None
     counts: dict[str, int]
@@ -260,6 +262,13 @@ class Deleted(Model):
 
     name: str
     trials: int
+
+
+def driver_text(driver: DriverSpec) -> str:
+    """Who proposes and, where it was chosen for the user, why."""
+    name = driver.library if driver.sampler is None else f"{driver.library}.{driver.sampler}"
+    name = "uniform" if driver.library == "uniform" else name
+    return f"{name}, chosen because {driver.chosen_because}" if driver.chosen_because else name
 
 
 def curve_view(points: Sequence[Any]) -> CurveView:

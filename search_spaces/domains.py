@@ -29,7 +29,7 @@ class Choice(Model, Generic[T]):
     choice: Annotated[tuple[T, ...], Field(min_length=1)]
 
     @cached_property
-    def memory(self) -> builtins.dict[str, Any]:
+    def memory(self) -> builtins.dict[Any, Any]:
         """What was drawn from it before (``remembered.py``)."""
         return {}
 

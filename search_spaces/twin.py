@@ -29,7 +29,7 @@ class Twin(Model):
     kind: str
 
     @cached_property
-    def memory(self) -> dict[str, Any]:
+    def memory(self) -> dict[Any, Any]:
         """What was drawn from it before (``remembered.py``)."""
         return {}
 

@@ -19,13 +19,13 @@ class WatchedPlace(Place):
         return watched
 
     @property
-    def layer(self) -> int:  # type: ignore[override]
+    def layer(self) -> int:
         """This layer, 0..L-1."""
         self.asked.append("layer")
         return int(self[2])
 
     @property
-    def depth(self) -> int:  # type: ignore[override]
+    def depth(self) -> int:
         """Number of layers L."""
         self.asked.append("depth")
         return int(self[1])

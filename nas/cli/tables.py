@@ -8,7 +8,16 @@ from rich.table import Table
 
 from nas.record import Measurement, TrialRecord
 from nas.search_spaces.papers import PaperEntry, summary
-from nas.views import CostView, Front, LedgerView, ReferenceView, RepricedView, StudyView, TrialView
+from nas.views import (
+    CostView,
+    Front,
+    LedgerView,
+    ReferenceView,
+    RepricedView,
+    StudyView,
+    TrialView,
+    driver_text,
+)
 
 PIPE_COLUMNS = 140
 console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
@@ -184,6 +193,8 @@ def print_study(study: StudyView) -> None:
     console.print(study_table([study]))
     counts = ", ".join(f"{count} {state}" for state, count in study.counts.items() if count)
     console.print(f"proposals: {counts or 'none yet'}")
+    if study.driver.chosen_because:
+        console.print(f"proposed by {driver_text(study.driver)}", markup=False, highlight=False)
     if study.reason:
         console.print(f"{study.state}: {study.reason}")
 
