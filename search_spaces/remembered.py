@@ -72,7 +72,7 @@ def _remember(
     part: Part,
 ) -> None:
     """Adds what is new of one drawing to the tree."""
-    branch: dict[Any, _Question | Part] = drawn.trees  # type: ignore[assignment]
+    branch: dict[Any, _Question | Part] = drawn.trees
     step: Any = key
     for question, answer in zip(questions, answers, strict=True):
         known = branch.setdefault(step, question)

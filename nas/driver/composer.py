@@ -68,6 +68,7 @@ class Composer:
         ]
         self._anchor_ms: dict[str, float] = {}
         """The anchor's times, measured as a candidate of this study would be."""
+        self._was_fitted = False
         self._lock = threading.Lock()
         self._library = Library(store, self.settings)
 
@@ -96,6 +97,26 @@ class Composer:
         about = {"fitted_on": fitted_on, "anchor_ms": self._anchor_ms}
         measurements = tuple(self._measurements(times))
         return Composed(StageResult(measurements, environment={STAGE: about}))
+
+    def known(self, architecture: Architecture) -> dict[str, float] | None:
+        """The times that `compose` would give without measuring anything, by metric; else None.
+
+        What is known grows as a study measures parts, and a resumed study may know more than it did
+        when it proposed: for screening candidates, not for anything that a replay has to repeat.
+        """
+        with self._lock:
+            if not self._anchor_ms or not self._is_fitted_by_now():
+                return None
+            found = self._library.predict(architecture, self._anchor_ms)
+        times = {n: each for n, each in found.items() if isinstance(each, Prediction)}
+        if len(times) < len(found):
+            return None
+        return {measurement.metric: measurement.value for measurement in self._measurements(times)}
+
+    def _is_fitted_by_now(self) -> bool:
+        """As `_is_fitted`, which reads the store; what was measured once stays."""
+        self._was_fitted = self._was_fitted or self._is_fitted()
+        return self._was_fitted
 
     def open_limit(self, measurements: Sequence[Measurement]) -> str | None:
         """The limit that an interval leaves open, in words."""

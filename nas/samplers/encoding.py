@@ -51,7 +51,7 @@ class ArchitectureEncoder:
         self._layer_rows: dict[tuple[int, int], tuple[Layer, _Row]] = {}
         self._outer_rows: dict[tuple[int, ...], tuple[Architecture, _Row]] = {}
         self._weights: dict[int, _Weights] = {}
-        self._relative = np.zeros(len(self._layers.amounts))
+        self._relative: Floats = np.zeros(len(self._layers.amounts))
         self._relative = self._related_to_width(members)
         raw = np.array([self._raw(member) for member in members])
         everything = self._all_names()

@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from nas.driver.composer import FIT, is_composed, measured_instead
+from nas.driver.composer import FIT, Composer, is_composed, measured_instead
+from nas.driver.knowledge import StudyKnowledge
 from nas.evaluators.base import StageResult
 from nas.fronts import front_of
 from nas.record import Measurement
@@ -151,3 +152,24 @@ def test_measured_times_take_the_place_of_composed_ones():
     new = old.model_copy(update={"value": 3, "stage": "latency"})
     found = {m.metric: m.value for m in measured_instead((old, loss), (new,))}
     assert found == {"decode.latency_ms": 3, "decode.latency_ms@composed": 2, "text.loss": 2}
+
+
+def test_times_are_known_without_a_measurement_once_their_parts_are_and_never_before():
+    spec = study()
+    store, world = new_store(spec), World(spec.target)
+    composer = Composer(spec, ComposedEvaluator(spec, world), store)
+    member, other = (
+        next(m for m in map(spec.space.example, range(99)) if m.dim == dim) for dim in (48, 64)
+    )
+    assert composer.known(member) is None
+    assert world.parts == []
+    composed = composer.compose(member).result
+    measured = len(world.parts)
+    known = composer.known(member)
+    assert known == {m.metric: m.value for m in composed.measurements}
+    fresh = Composer(spec, ComposedEvaluator(spec, world), store)
+    assert fresh.known(member) is None  # the anchor is measured once in a run
+    assert len(world.parts) == measured
+    values = StudyKnowledge(spec, composer.known).values(member)
+    assert values[1] == known["decode.latency_ms"]
+    assert (composer.known(other) is None) == (not composer.is_ready(other))
