@@ -101,7 +101,15 @@ class Cost:
     """Recurrent state of one sequence; independent of length."""
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+        return Cost(  # spelt out, for it is done once for each layer of each candidate
+            self.params + other.params,
+            self.active_params + other.active_params,
+            self.flops + other.flops,
+            self.decode_flops + other.decode_flops,
+            self.cache_values_per_token + other.cache_values_per_token,
+            self.cache_values + other.cache_values,
+            self.state_values + other.state_values,
+        )
 
 
 @dataclass(frozen=True, slots=True)
