@@ -13,10 +13,11 @@ from nas.bench.table import Row, Table
 from nas.errors import BadInput
 from nas.samplers import make_sampler
 from nas.samplers.base import Sampler
-from nas.study import NEVERGRAD_SAMPLERS, OPTUNA_SAMPLERS, DriverSpec
+from nas.study import NAS_SAMPLERS, NEVERGRAD_SAMPLERS, OPTUNA_SAMPLERS, DriverSpec
 
 OWN = (
     "uniform",
+    *(f"nas.{name}" for name in NAS_SAMPLERS),
     *(f"optuna.{name}" for name in OPTUNA_SAMPLERS),
     *(f"nevergrad.{name}" for name in NEVERGRAD_SAMPLERS),
 )
@@ -56,7 +57,15 @@ def _own(
     driver: DriverSpec, table: Table, rules: Rules, seed: int, knowledge: TableKnowledge
 ) -> Sampler[Row]:
     """A sampler as a study makes it."""
-    return make_sampler(driver, table, table.objectives, seed, rules.evaluations, constrained=False)
+    return make_sampler(
+        driver,
+        table,
+        table.objectives,
+        seed,
+        rules.evaluations,
+        constrained=False,
+        knowledge=knowledge,
+    )
 
 
 def _full_name(arm: str) -> str:

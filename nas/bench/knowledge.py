@@ -14,14 +14,17 @@ class TableKnowledge:
 
     Features [F], axis after axis: of numbers the rank among the axis's values, scaled to 0..1,
     with a 1 beside it where the question was asked if some rows leave it out; of two values of any
-    other kind 0 or 1; of more a one-hot code.
+    other kind 0 or 1; of more a one-hot code. Where several axes offer the same answers, as the
+    layers of a network do, how often each answer was given follows, over the root of their number:
+    much depends on what is there, before it matters where.
     """
 
     def __init__(self, table: Table, cheap: Collection[str] = ()) -> None:
         """`cheap` names the objectives that are known before an evaluation."""
         codings = [_coding(options) for options in table.columns.values()]
         columns = zip(codings, table.codes.T, strict=True)
-        self._features = np.concatenate([coding[codes] for coding, codes in columns], axis=1)
+        single = [coding[codes] for coding, codes in columns]
+        self._features = np.concatenate([*single, *_counts(table)], axis=1)
         known = np.array([objective.metric in cheap for objective in table.objectives])
         self._values = np.where(known, table.values, np.nan)
 
@@ -36,6 +39,19 @@ class TableKnowledge:
     def violation(self, member: Row) -> float:
         """A table has no limits."""
         return 0.0
+
+
+def _counts(table: Table) -> list[Floats]:
+    """[N, answers] for each group of axes with the same answers."""
+    groups: dict[tuple[Scalar, ...], list[int]] = {}
+    for place, options in enumerate(table.columns.values()):
+        groups.setdefault(options, []).append(place)
+    found = []
+    for options, places in groups.items():
+        if len(places) > 1:
+            given = table.codes[:, places, None] == np.arange(len(options))
+            found.append(given.sum(axis=1) / np.sqrt(len(places)))
+    return found
 
 
 def _coding(options: tuple[Scalar, ...]) -> Floats:

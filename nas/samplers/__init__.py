@@ -17,14 +17,21 @@ def make_sampler(
     budget_trials: int,
     *,
     constrained: bool = True,
+    knowledge: Knowledge[MemberT] | None = None,
 ) -> Sampler[MemberT]:
     """The sampler that a study names. Every sampler takes several objectives.
 
     `constrained` says whether the study has limits; without any, no violations are modelled.
+    `knowledge` is what ``nas.surrogate`` needs; the others have no use for it.
     """
     if driver.library == "uniform":
         return UniformSampler(space, seed=seed)
     assert driver.sampler is not None  # DriverSpec fills the default in
+    if driver.library == "nas":
+        from nas.samplers.surrogate.sampler import SurrogateSampler
+
+        assert knowledge is not None
+        return SurrogateSampler(space, objectives=objectives, seed=seed, knowledge=knowledge)
     if driver.library == "nevergrad":
         from nas.samplers.nevergrad import NevergradSampler
 

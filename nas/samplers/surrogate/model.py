@@ -1,0 +1,137 @@
+"""What the observations let expect of candidates: one process for each dear objective, and one for
+whether a candidate holds the limits and lives.
+
+n observations, m candidates, M objectives, F features, Q quantiles
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtr
+
+from nas.pareto import Floats
+from nas.samplers.surrogate.improvement import NORMAL
+from nas.samplers.surrogate.observations import Rows
+from nas.samplers.surrogate.process import GaussianProcess, Posterior
+
+FIT_ON = 200
+"""Observations that hyperparameters are fitted to, at most: evenly spaced ones."""
+REFIT = 12
+"""Hyperparameters are fitted again when a twelfth more is known."""
+NO_EXTRA: Floats = np.zeros(0)
+
+
+class Surface:
+    """One quantity over the space, in its own units."""
+
+    def __init__(self, features: int) -> None:
+        self.process = GaussianProcess(features)
+        self.posterior: Posterior | None = None
+        self._mean, self._deviation = 0.0, 1.0
+
+    def fit(self, x: Floats, y: Floats, extra: Floats) -> None:
+        """Hyperparameters from observations `x` [n, F], `y` [n] with relative variances `extra`."""
+        chosen = np.unique(np.linspace(0, len(y) - 1, min(len(y), FIT_ON)).round().astype(int))
+        scaled = self._scaled(y)
+        self.process.fit(x[chosen], scaled[chosen], extra[chosen])
+
+    def condition(self, x: Floats, y: Floats, extra: Floats, pending: Floats) -> None:
+        """On observations, and on proposals `pending` [p, F] that are out as if they had brought
+        what is expected of them (Ginsbourger et al., "Kriging is well-suited to parallelize
+        optimization", 2010)."""
+        scaled = self._scaled(y)
+        self.posterior = self.process.condition(x, scaled, extra)
+        if len(pending):
+            believed, _ = self.posterior.predict(pending)
+            self.posterior = self.process.condition(
+                np.concatenate([x, pending]),
+                np.concatenate([scaled, believed]),
+                np.concatenate([extra, np.zeros(len(pending))]),
+            )
+
+    def predict(self, x: Floats) -> tuple[Floats, Floats]:
+        """Mean and standard deviation at candidates [m, F]: [m] and [m]."""
+        assert self.posterior is not None
+        mean, deviation = self.posterior.predict(x)
+        return mean * self._deviation + self._mean, deviation * self._deviation
+
+    def _scaled(self, y: Floats) -> Floats:
+        self._mean, self._deviation = float(y.mean()), float(y.std()) or 1.0
+        return np.asarray((y - self._mean) / self._deviation)
+
+
+class Model:
+    """Of all objectives and of feasibility."""
+
+    def __init__(self, objectives: int, features: int) -> None:
+        self.surfaces = [Surface(features) for _ in range(objectives)]
+        self.verdict = Surface(features)
+        self.fitted_on = 0
+        """Observations when hyperparameters were last fitted."""
+        self._judges = False
+
+    def is_stale(self, count: int) -> bool:
+        """Whether hyperparameters are to be fitted to `count` observations."""
+        return count - self.fitted_on >= max(1, self.fitted_on // REFIT)
+
+    def fit(self, rows: Rows, verdicts: tuple[Floats, Floats], count: int) -> None:
+        """Hyperparameters of everything that has to be predicted."""
+        for objective, surface in enumerate(self.surfaces):
+            surface.fit(rows.features, rows.costs[:, objective], rows.extra[:, objective])
+        features, signs = verdicts
+        if (signs < 0).any():
+            self.verdict.fit(features, signs, np.zeros(len(signs)))
+        self.fitted_on = count
+
+    def condition(self, rows: Rows, verdicts: tuple[Floats, Floats], pending: Floats) -> None:
+        """On all observations, with hyperparameters as they are."""
+        for objective, surface in enumerate(self.surfaces):
+            costs, extra = rows.costs[:, objective], rows.extra[:, objective]
+            surface.condition(rows.features, costs, extra, pending)
+        features, signs = verdicts
+        self._judges = bool((signs < 0).any())
+        if self._judges:
+            self.verdict.condition(features, signs, np.zeros(len(signs)), pending)
+
+    def expected(self, features: Floats, known: Floats) -> list[tuple[Floats, Floats]]:
+        """For each objective mean and deviation [m] of its cost at candidates [m, F]; `known`
+        [m, M] are costs, exact where they are not NaN."""
+        found = []
+        for objective, surface in enumerate(self.surfaces):
+            given = known[:, objective]
+            exact = np.isfinite(given)
+            mean, deviation = np.where(exact, given, 0.0), np.zeros(len(given))
+            if not exact.all():
+                mean[~exact], deviation[~exact] = surface.predict(features[~exact])
+            found.append((mean, deviation))
+        return found
+
+    def samples(self, expected: Sequence[tuple[Floats, Floats]]) -> list[Floats]:
+        """For each objective [m, Q] equally likely costs; [m, 1] where all are exact."""
+        return [
+            mean[:, None] + deviation[:, None] * NORMAL if deviation.any() else mean[:, None]
+            for mean, deviation in expected
+        ]
+
+    def feasible(self, features: Floats) -> Floats:
+        """[m] probability that candidates hold the limits and live, by least squares on the signs
+        (Rasmussen and Williams, section 6.5)."""
+        if not self._judges:
+            return np.ones(len(features))
+        mean, deviation = self.verdict.predict(features)
+        return np.asarray(ndtr(mean / np.sqrt(deviation**2 + 0.1)))
+
+    def state(self) -> dict[str, Any]:
+        """Hyperparameters, from which `restore` makes the same model without fitting."""
+        surfaces = [*self.surfaces, self.verdict]
+        return {
+            "theta": [surface.process.theta.tolist() for surface in surfaces],
+            "fitted_on": self.fitted_on,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The opposite of `state`."""
+        self.fitted_on = state["fitted_on"]
+        for surface, theta in zip([*self.surfaces, self.verdict], state["theta"], strict=True):
+            surface.process.theta = np.array(theta)

@@ -1,0 +1,178 @@
+"""What a sampler was told, as tables that a model can be fitted to.
+
+Objectives are costs here: those that are maximised are negated.
+
+n observations, M objectives, F features
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.evaluators.base import Direction
+from nas.pareto import Floats, as_costs, crowding, rank
+from nas.samplers.base import MemberT
+from nas.samplers.surrogate.pool import Choice
+
+MOST = 400
+"""Observations that a model is conditioned on: its cost grows with their cube."""
+FAR = 6.0
+"""A cost further above the median than this many times what the best is below it tells no more
+than that it is bad; unclipped, one diverged training would flatten all others."""
+UNSURE = 0.25
+"""Variance, relative to that of the objective, that is granted to what was reached at a rung while
+hardly any trial has gone further."""
+PAIRS = 3
+"""Trials that have to have reached both ends before a rung is corrected."""
+
+
+@dataclass(slots=True)
+class Entry(Generic[MemberT]):
+    """One proposal and what became of it."""
+
+    choice: Choice[MemberT]
+    reached: dict[int | None, list[float]] = field(default_factory=dict)
+    """Costs [M] by rung; None is the end."""
+    violation: float = 0.0
+    is_told: bool = False
+    failed: bool = False
+
+    @property
+    def rung(self) -> int | None:
+        """The furthest rung with values."""
+        if None in self.reached:
+            return None
+        return max(r for r in self.reached if r is not None)
+
+
+class Rows(NamedTuple):
+    """Observations with values, each architecture once."""
+
+    features: Floats
+    """[n, F]"""
+    costs: Floats
+    """[n, M], corrected to the last rung and clipped."""
+    extra: Floats
+    """[n, M] variance of each cost on top of the noise, relative to that of the objective."""
+    feasible: NDArray[np.bool_]
+    """[n]"""
+    answers: list[dict[str, object]]
+
+
+class Observations(Generic[MemberT]):
+    """All proposals of a study, by number."""
+
+    def __init__(self, directions: Sequence[Direction]) -> None:
+        self.directions = list(directions)
+        self.entries: list[Entry[MemberT]] = []
+
+    def add(self, choice: Choice[MemberT]) -> None:
+        """A further proposal."""
+        self.entries.append(Entry(choice))
+
+    def tell(
+        self, number: int, values: Sequence[float] | None, violation: float, rung: int | None
+    ) -> None:
+        """What became of a proposal; see ``samplers.base.Sampler.tell``."""
+        entry = self.entries[number]
+        entry.is_told = True
+        entry.violation = violation
+        if values is None:
+            entry.failed = entry.failed or violation == 0
+        else:
+            entry.reached[rung] = as_costs([list(values)], self.directions)[0].tolist()
+
+    @property
+    def pending(self) -> list[Choice[MemberT]]:
+        """Proposals that are out, each member once."""
+        known = {entry.choice.member.id for entry in self.entries if entry.is_told}
+        out = {e.choice.member.id: e.choice for e in self.entries if not e.is_told}
+        return [choice for member, choice in out.items() if member not in known]
+
+    @property
+    def seen(self) -> set[str]:
+        """Members that were proposed."""
+        return {entry.choice.member.id for entry in self.entries}
+
+    @property
+    def with_values(self) -> list[Entry[MemberT]]:
+        """Told with values, each member once and as far as it went."""
+        found: dict[str, Entry[MemberT]] = {}
+        for entry in self.entries:
+            if entry.reached:
+                known = found.get(entry.choice.member.id)
+                if known is None or _goes_further(entry, known):
+                    found[entry.choice.member.id] = entry
+        return list(found.values())
+
+    def rows(self) -> Rows:
+        """At most `MOST`: the best half by rank, and the newest of the others."""
+        entries = self.with_values
+        costs, extra = self._corrected(entries)
+        costs = _clipped(costs)
+        feasible = np.array([entry.violation == 0 for entry in entries], dtype=bool)
+        keep = _most_telling(costs, feasible)
+        return Rows(
+            np.array([entries[i].choice.features for i in keep]),
+            costs[keep],
+            extra[keep],
+            feasible[keep],
+            [dict(entries[i].choice.answers) for i in keep],
+        )
+
+    def verdicts(self) -> tuple[Floats, Floats]:
+        """Features [n, F] and -1 or 1 [n] for each evaluated member that broke a limit or failed,
+        or did not. Those that broke a limit in closed form were not evaluated."""
+        told = {
+            entry.choice.member.id: entry
+            for entry in self.entries
+            if entry.is_told and entry.choice.violation == 0
+        }
+        kept = list(told.values())[-MOST:]
+        good = [not entry.failed and entry.violation == 0 for entry in kept]
+        features = np.array([entry.choice.features for entry in kept])
+        return features, np.where(good, 1.0, -1.0)
+
+    def _corrected(self, entries: Sequence[Entry[MemberT]]) -> tuple[Floats, Floats]:
+        costs = np.array([entry.reached[entry.rung] for entry in entries])
+        extra = np.zeros_like(costs)
+        rungs = sorted({entry.rung for entry in entries if entry.rung is not None})
+        scale = costs.var(axis=0) + 1e-300
+        for rung in rungs:
+            at = [i for i, entry in enumerate(entries) if entry.rung == rung]
+            both = [e.reached for e in entries if None in e.reached and rung in e.reached]
+            gaps = np.array([np.subtract(found[None], found[rung]) for found in both])
+            if len(gaps) < PAIRS:
+                extra[at] = UNSURE
+            else:
+                costs[at] += np.median(gaps, axis=0)
+                extra[at] = np.minimum(gaps.var(axis=0) / scale, 1.0)
+        return costs, extra
+
+
+def _goes_further(entry: Entry[MemberT], known: Entry[MemberT]) -> bool:
+    if entry.rung is None or known.rung is None:
+        return entry.rung is None
+    return entry.rung > known.rung
+
+
+def _clipped(costs: Floats) -> Floats:
+    if not len(costs):
+        return costs
+    middle, best = np.median(costs, axis=0), costs.min(axis=0)
+    worst = np.where(middle > best, middle + FAR * (middle - best), np.inf)
+    return np.asarray(np.minimum(costs, worst))
+
+
+def _most_telling(costs: Floats, feasible: NDArray[np.bool_]) -> list[int]:
+    """Indices in order."""
+    count = len(costs)
+    if count <= MOST:
+        return list(range(count))
+    ranks = rank(costs, ["minimize"] * costs.shape[1]) + np.where(feasible, 0, count)
+    best = np.lexsort((-crowding(costs), ranks))[: MOST // 2]
+    newest = [i for i in range(count - 1, -1, -1) if i not in set(best.tolist())]
+    return sorted([*best.tolist(), *newest[: MOST - MOST // 2]])

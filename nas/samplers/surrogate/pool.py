@@ -1,0 +1,120 @@
+"""Members that a model may choose from: some uniform, some near the best that is known.
+
+Members are bred from answers alone, so that conditional questions need no special care: an answer
+that is taken away is drawn anew, and so is whatever hangs on it.
+"""
+
+import random
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic
+
+from nas.pareto import Floats
+from nas.samplers.base import Knowledge, MemberT, Space
+from nas.samplers.uniform import generator_of
+from nas.search_spaces.axes import Answers, ForcedDraw, RandomDraw, RecordingDraw, Scalar
+
+COMMON = 200
+"""Uniform members that every proposal considers; they are drawn once."""
+FRESH = 50
+"""Further uniform members for each proposal."""
+BRED = 120
+"""Members bred for each proposal."""
+CROSSED = 0.3
+"""Share of them with two parents."""
+MOST_REDRAWN = 3
+"""Answers of one parent that are drawn anew, at most."""
+NEIGHBOURS = 50
+"""Neighbours of the best that are looked at in each round of refinement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Generic[MemberT]):
+    """A member with what is known of it."""
+
+    member: MemberT
+    answers: Answers
+    features: Floats
+    """[F]"""
+    known: Floats
+    """[M] objectives in their own directions; NaN where only an evaluation tells."""
+    violation: float
+
+
+class Pool(Generic[MemberT]):
+    """Draws and breeds members. What it draws follows from the seed and the number of the
+    proposal; what it keeps is a memory of what follows from the member alone."""
+
+    def __init__(self, space: Space[MemberT], knowledge: Knowledge[MemberT], seed: int) -> None:
+        self.space, self.knowledge, self.seed = space, knowledge, seed
+        self._common: list[Choice[MemberT]] = []
+        self._met: dict[str, tuple[Floats, Floats, float]] = {}
+
+    @property
+    def common(self) -> Sequence[Choice[MemberT]]:
+        """The same uniform members for the whole study, each once."""
+        if not self._common:
+            generator = generator_of(self.seed, 0, "pool")
+            drawn = (self.uniform(generator) for _ in range(COMMON))
+            self._common = list({choice.member.id: choice for choice in drawn}.values())
+        return self._common
+
+    def uniform(self, generator: random.Random) -> Choice[MemberT]:
+        """One uniform member."""
+        return self.complete({}, generator)
+
+    def complete(self, answers: Mapping[str, Scalar], generator: random.Random) -> Choice[MemberT]:
+        """The member with these answers; those that are missing are drawn."""
+        draw = RecordingDraw(ForcedDraw(answers, RandomDraw(generator)))
+        return self.describe(self.space.decode(draw), draw.answers)
+
+    def describe(self, member: MemberT, answers: Answers) -> Choice[MemberT]:
+        """What is known of a member."""
+        found = self._met.get(member.id)
+        if found is None:
+            know = self.knowledge
+            found = (know.features(member), know.values(member), know.violation(member))
+            self._met[member.id] = found
+        return Choice(member, answers, *found)
+
+    def around(
+        self, best: Sequence[Answers], others: Sequence[Answers], generator: random.Random
+    ) -> Iterable[Choice[MemberT]]:
+        """Fresh uniform members, and children of the best."""
+        for _ in range(FRESH):
+            yield self.uniform(generator)
+        for _ in range(BRED):
+            parent = generator.choice(best)
+            if generator.random() < CROSSED:
+                answers = _crossed(parent, generator.choice(others), generator)
+            else:
+                redrawn = 1 + generator.randrange(MOST_REDRAWN)
+                answers = _thinned(parent, redrawn, generator)
+            yield self.complete(answers, generator)
+
+    def neighbours(
+        self, best: Sequence[Answers], generator: random.Random
+    ) -> Iterable[Choice[MemberT]]:
+        """Members that differ from one of the best in one answer and what hangs on it."""
+        each = NEIGHBOURS // max(1, len(best))
+        for parent in best:
+            names = list(parent)
+            generator.shuffle(names)
+            for name in names[:each]:
+                yield self.complete(_without(parent, {name}), generator)
+
+
+def _thinned(answers: Answers, count: int, generator: random.Random) -> Answers:
+    return _without(answers, generator.sample(list(answers), min(count, len(answers))))
+
+
+def _without(answers: Answers, names: Collection[str]) -> Answers:
+    return {name: answer for name, answer in answers.items() if name not in names}
+
+
+def _crossed(one: Answers, other: Answers, generator: random.Random) -> Answers:
+    """Each answer of the first parent, or the other's where it has one."""
+    return {
+        name: other[name] if name in other and generator.random() < 0.5 else answer
+        for name, answer in one.items()
+    }

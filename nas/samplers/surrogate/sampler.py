@@ -1,0 +1,230 @@
+"""Trains what is expected to add most to the front.
+
+Each proposal looks at a few hundred members: uniform ones, children of the best, and neighbours of
+those that promise most. Members that break a limit in closed form are dropped. For the others,
+objectives in closed form are known exactly, and a Gaussian process says what the observations let
+expect of the rest and how sure that is. The one with the largest expected gain in hypervolume,
+times the chance that it holds the measured limits, is proposed.
+
+State is what was asked and told, and hyperparameters, which go into ``Proposal.sampler_state``
+whenever they are fitted. So a study is rebuilt without fitting.
+
+m candidates, M objectives
+"""
+
+from collections.abc import Sequence
+from typing import Any, Generic
+
+import numpy as np
+
+from nas.pareto import Floats, as_costs, crowding, front
+from nas.record import Proposal
+from nas.samplers.base import Knowledge, MemberT, Space
+from nas.samplers.surrogate.improvement import Boxes, expected_improvement, open_boxes
+from nas.samplers.surrogate.model import Model
+from nas.samplers.surrogate.observations import Observations, Rows
+from nas.samplers.surrogate.pool import Choice, Pool
+from nas.samplers.uniform import generator_of
+from nas.search_spaces.axes import Answers, RecordingDraw, ReplayDraw
+from nas.study import Objective
+
+STARTUP = 5
+"""Observations before the first model; until then proposals are uniform."""
+DRAWS = 50
+"""Uniform members that are drawn for one of these, at most, until one is new and within limits."""
+ROUNDS = 2
+"""Of looking at the neighbours of the best."""
+REFINED = 5
+"""Members whose neighbours are looked at."""
+MARGIN = 0.1
+"""By which the reference point lies beyond the worst, relative to the range."""
+MOST_ON_FRONT = {1: 1, 2: 500, 3: 60, 4: 25}
+"""Points that the open region is cut by; the number of boxes grows with the power M - 1."""
+
+
+class SurrogateSampler(Generic[MemberT]):
+    """Implements ``base.Sampler``."""
+
+    name = "nas.surrogate"
+
+    def __init__(
+        self,
+        space: Space[MemberT],
+        *,
+        objectives: Sequence[Objective],
+        seed: int,
+        knowledge: Knowledge[MemberT],
+    ) -> None:
+        self.space, self.seed = space, seed
+        self.directions = [objective.direction for objective in objectives]
+        self.observations: Observations[MemberT] = Observations(self.directions)
+        self._pool = Pool(space, knowledge, seed)
+        self._model: Model | None = None
+
+    def ask(self) -> tuple[Proposal, MemberT]:
+        number = len(self.observations.entries)
+        known = len(self.observations.with_values)
+        if known < STARTUP:
+            choice = self._uniform(number)
+            state: dict[str, Any] = {"start": f"{known} of {STARTUP} observations"}
+        else:
+            choice, state = self._best(number)
+        self.observations.add(choice)
+        proposal = Proposal(
+            number=number, answers=choice.answers, proposer=self.name, sampler_state=state
+        )
+        return proposal, choice.member
+
+    def tell(
+        self,
+        number: int,
+        values: Sequence[float] | None,
+        violation: float,
+        rung: int | None = None,
+    ) -> None:
+        self.observations.tell(number, values, violation, rung)
+
+    def replay(self, proposal: Proposal) -> None:
+        draw = RecordingDraw(ReplayDraw(proposal.answers))
+        choice = self._pool.describe(self.space.decode(draw), draw.answers)
+        self.observations.add(choice)
+        if "fitted" in proposal.sampler_state:
+            self._model_for(choice.features).restore(proposal.sampler_state["fitted"])
+
+    # The first ones ------------------------------------------------------------------------------
+
+    def _uniform(self, number: int) -> Choice[MemberT]:
+        generator, seen = generator_of(self.seed, number), self.observations.seen
+        for _ in range(DRAWS):
+            choice = self._pool.uniform(generator)
+            if choice.violation == 0 and choice.member.id not in seen:
+                break
+        return choice
+
+    # The best of many ----------------------------------------------------------------------------
+
+    def _best(self, number: int) -> tuple[Choice[MemberT], dict[str, Any]]:
+        rows, state = self.observations.rows(), {}
+        model = self._model_for(rows.features[0])
+        verdicts = self.observations.verdicts()
+        count = len(self.observations.with_values)
+        if model.is_stale(count):
+            model.fit(rows, verdicts, count)
+            state["fitted"] = model.state()
+        pending = self.observations.pending
+        model.condition(rows, verdicts, _features(pending))
+        gain = _Gain(model, rows, pending, self._pool.common, self.directions)
+        choice, best = self._search(number, rows, gain)
+        return choice, {**state, "gain": best, "expected": gain.expected(choice)}
+
+    def _search(
+        self, number: int, rows: Rows, gain: "_Gain[MemberT]"
+    ) -> tuple[Choice[MemberT], float]:
+        """The new member with the largest expected gain, and the gain."""
+        generator = generator_of(self.seed, number, self.name)
+        parents: list[Answers] = [rows.answers[i] for i in gain.parents]  # type: ignore[misc]
+        others: list[Answers] = rows.answers  # type: ignore[assignment]
+        tried = self.observations.seen
+        ranked: list[tuple[float, Choice[MemberT]]] = []
+        found = [*self._pool.common, *self._pool.around(parents, others, generator)]
+        for _ in range(1 + ROUNDS):
+            fresh = _fresh(found, tried)
+            if fresh:
+                gains = gain(fresh).tolist()
+                ranked = sorted([*ranked, *zip(gains, fresh, strict=True)], key=_by_gain)
+            best = [choice.answers for _, choice in ranked[:REFINED]]
+            found = list(self._pool.neighbours(best, generator))
+        if not ranked:  # everything near was proposed before; the driver counts what is not new
+            return self._uniform(number), 0.0
+        return ranked[0][1], ranked[0][0]
+
+    def _model_for(self, features: Floats) -> Model:
+        if self._model is None:
+            self._model = Model(len(self.directions), len(features))
+        return self._model
+
+
+class _Gain(Generic[MemberT]):
+    """Expected gain in hypervolume, in shares of the box from the best to the worst known."""
+
+    def __init__(
+        self,
+        model: Model,
+        rows: Rows,
+        pending: Sequence[Choice[MemberT]],
+        common: Sequence[Choice[MemberT]],
+        directions: Sequence[Any],
+    ) -> None:
+        self.model, self.directions = model, directions
+        self.low = rows.costs.min(axis=0)
+        width = rows.costs.max(axis=0) - self.low
+        self.width = np.where(width > 0, width, 1.0)
+        good = np.flatnonzero(rows.feasible)
+        costs = self._scaled(rows.costs[good])
+        best = _front(costs)
+        self.parents: list[int] = good[best].tolist() or list(range(len(rows.costs)))
+        """Indices of rows."""
+        out = [mean for mean, _ in self._expected(pending)] if pending else []
+        if out:
+            costs = np.concatenate([costs, self._scaled(np.column_stack(out))])
+        self.boxes = self._open(costs, common)
+
+    def __call__(self, choices: Sequence[Choice[MemberT]]) -> Floats:
+        """[m]"""
+        samples = self.model.samples(self._expected(choices))
+        scaled = [
+            (values - low) / width
+            for values, low, width in zip(samples, self.low, self.width, strict=True)
+        ]
+        gains = expected_improvement(scaled, self.boxes)
+        return np.asarray(gains * self.model.feasible(_features(choices)))
+
+    def expected(self, choice: Choice[MemberT]) -> list[list[float]]:
+        """Mean and standard deviation of each objective [M], in its own direction."""
+        signs = as_costs(np.ones((1, len(self.directions))), self.directions)[0]
+        pairs = zip(signs, self._expected([choice]), strict=True)
+        return [[float(sign * mean[0]), float(deviation[0])] for sign, (mean, deviation) in pairs]
+
+    def _expected(self, choices: Sequence[Choice[MemberT]]) -> list[tuple[Floats, Floats]]:
+        known = np.array([choice.known for choice in choices])
+        known *= as_costs(np.ones((1, len(self.directions))), self.directions)
+        return self.model.expected(_features(choices), known)
+
+    def _open(self, costs: Floats, common: Sequence[Choice[MemberT]]) -> Boxes:
+        """What the front leaves open below a reference point beyond the worst that is known or
+        expected anywhere: where dear members are good, that is where the front goes on."""
+        means = np.column_stack([mean for mean, _ in self._expected(common)])
+        reference = np.maximum(1.0, self._scaled(means).max(axis=0)) + MARGIN
+        kept = _front(costs)
+        most = MOST_ON_FRONT.get(costs.shape[1], 12)
+        if len(kept) > most:
+            kept = kept[np.argsort(-crowding(costs[kept]), kind="stable")[:most]]
+        return open_boxes(costs[kept], reference)
+
+    def _scaled(self, costs: Floats) -> Floats:
+        return np.asarray((costs - self.low) / self.width)
+
+
+def _front(costs: Floats) -> Any:
+    """Indices [K]."""
+    return np.flatnonzero(front(costs, ["minimize"] * costs.shape[1]))
+
+
+def _features(choices: Sequence[Choice[Any]]) -> Floats:
+    """[m, F]"""
+    return np.array([choice.features for choice in choices])
+
+
+def _fresh(found: Sequence[Choice[MemberT]], tried: set[str]) -> list[Choice[MemberT]]:
+    """Members within the limits that were not tried, each once; from now on they are."""
+    fresh = []
+    for choice in found:
+        if choice.member.id not in tried:
+            tried.add(choice.member.id)
+            if choice.violation == 0:
+                fresh.append(choice)
+    return fresh
+
+
+def _by_gain(pair: tuple[float, Choice[Any]]) -> float:
+    return -pair[0]
