@@ -97,5 +97,9 @@ class Evaluator(Protocol):
     ) -> "list[ModelLatency]":
         """Times of whole models, to fit a composition of parts on. Raises EvaluationFailed."""
 
+    def forget(self, number: int) -> None:
+        """A trial will not be resumed: its checkpoints may go. Those of trials that were never
+        paused are not there, which is no error."""
+
     def close(self) -> None:
         """Ends the worker processes."""

@@ -36,6 +36,14 @@ class AdamW:
             for parameter in group.parameters:
                 parameter.grad = None
 
+    def state(self) -> dict[str, Tensor]:
+        """What it remembers from step to step, by name: the tensors themselves, not copies."""
+        return {
+            f"{index}.{name}": tensor
+            for index, group in enumerate(self.groups)
+            for name, tensor in group.state().items()
+        }
+
 
 class _Group:
     """Parameters that decay alike, with their moments."""
@@ -46,6 +54,15 @@ class _Group:
         self._first = [torch.zeros_like(p) for p in parameters]
         self._second = [torch.zeros_like(p) for p in parameters]
         self._steps = [torch.zeros((), device=p.device) for p in parameters]
+
+    def state(self) -> dict[str, Tensor]:
+        """See `AdamW.state`."""
+        kept = {"first": self._first, "second": self._second, "steps": self._steps}
+        return {
+            f"{name}.{index}": tensor
+            for name, tensors in kept.items()
+            for index, tensor in enumerate(tensors)
+        }
 
     def step(self, rate: float) -> None:
         ready = [index for index, p in enumerate(self.parameters) if p.grad is not None]

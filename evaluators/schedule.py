@@ -37,6 +37,12 @@ def batching(tokens: int, context: int) -> Batching:
     return Batching(max(1, round(tokens / (sequences * context))), sequences)
 
 
+def steps_for(tokens: int, whole: Batching, context: int) -> int:
+    """Steps of a training after which `tokens` of its budget are spent: rounded, and at least one.
+    The training's own budget gives all of its steps."""
+    return min(whole.steps, max(1, round(tokens / (whole.sequences * context))))
+
+
 def peak_rate(dim: int) -> float:
     """Learning rate of AdamW for a width: falls as it grows, as in muP (arXiv 2203.03466)."""
     return REFERENCE_RATE * min(1.0, REFERENCE_DIM / dim)

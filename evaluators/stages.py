@@ -10,20 +10,23 @@ from nas.errors import BadInput
 from nas.evaluators import machine, precision, schedule
 from nas.evaluators.base import CurvePoint, Stage, StageResult
 from nas.evaluators.build import initialise
+from nas.evaluators.checkpoints import Checkpoints
 from nas.evaluators.composed.parts import Part
 from nas.evaluators.composed.records import ModelLatency, PartLatency
 from nas.evaluators.composed.settings import Mode
 from nas.evaluators.extrapolation import ENDING, extrapolate
 from nas.evaluators.latency.prefill_decode import check_device
 from nas.evaluators.metrics import EXTRAPOLATED_FROM
+from nas.evaluators.pausing import Checkpoint, train_stretch
 from nas.evaluators.pricing import Pricing
 from nas.evaluators.scores.run import scores
 from nas.evaluators.scores.spec import STAGE, UNIT
 from nas.evaluators.tasks import AnyTask
 from nas.evaluators.tasks.data import TaskData
-from nas.evaluators.train import CLIP_NORM, WEIGHT_DECAY, tokens_per_second, train
+from nas.evaluators.train import CLIP_NORM, WEIGHT_DECAY, TrainingRun, tokens_per_second
 from nas.evaluators.weights import save_weights, weights_path
 from nas.kernels.runtime.impl import use_impl
+from nas.pauses import Stretch, stretch
 from nas.record import Measurement
 from nas.rungs import StepsRung, Training
 from nas.search_spaces.architecture import Architecture
@@ -131,24 +134,33 @@ class StageRunner:
     def train(
         self, architecture: Architecture, number: int, training: Training, repeat: int
     ) -> StageResult:
-        """Trains the candidate on each task from the same first weights. The weights of the last
-        training's first task are kept, unless it is a repeat."""
+        """Trains the candidate on each task from the same first weights, or from where the rung
+        before stopped. The weights of the last training's first task are kept, unless it is a
+        repeat."""
         measurements: list[Measurement] = []
         curves: dict[str, tuple[CurvePoint, ...]] = {}
+        paused: dict[str, Any] = {}
         weights, seed = None, self.spec.seed + repeat
         bfloat16 = precision.uses_bfloat16(architecture.dim, self.device)
         for kind, suffix in zip(training.tasks, training.suffixes, strict=True):
             task = next(task for task in self.spec.tasks if task.kind == kind)
             model = initialise(architecture, seed).to(self.device)
-            trained = train(
+            own = self._stretch(training, task)
+            run = TrainingRun(
                 model,
                 self._data(kind, seed),
-                batching=schedule.batching(training.tokens, task.tokens_per_sequence),
+                batching=own.whole,
                 peak=schedule.peak_rate(architecture.dim),
                 context=task.tokens_per_sequence,
                 seed=seed,
                 bfloat16=bfloat16,
             )
+            if self.spec.resume and not repeat:
+                checkpoint = self._checkpoint(run, architecture, number, task)
+                paused[f"checkpoint.{kind}{suffix}"] = train_stretch(run, own, checkpoint)
+            else:  # what runs once more leaves nothing behind
+                run.advance(own.stop)
+            trained = run.trained()
             curves[f"{kind}{suffix}"] = trained.curve
             measurements += _measurements(task, trained.scores, training.stage, suffix)
             measurements += _of_curve(task, trained.curve, training.stage, suffix)
@@ -156,7 +168,32 @@ class StageRunner:
             if self.keep_weights and last and weights is None:
                 weights = weights_path(self.spec.name, number)
                 save_weights(model, self.data_dir / weights, {"architecture": architecture.id})
-        return StageResult(tuple(measurements), curves, self._trained_with(bfloat16), weights)
+        environment = {**self._trained_with(bfloat16), **paused}
+        return StageResult(tuple(measurements), curves, environment, weights)
+
+    def _stretch(self, training: Training, task: AnyTask) -> Stretch:
+        every, context = self.spec.trainings, task.tokens_per_sequence
+        return stretch(every, training, task.kind, context, resume=self.spec.resume)
+
+    def _checkpoint(
+        self, run: TrainingRun, architecture: Architecture, number: int, task: AnyTask
+    ) -> Checkpoint:
+        """Of a trial on a task. What it says of the training is whatever decides its numbers, so
+        that one from before an update or of a changed text is not taken."""
+        training = {
+            "architecture": architecture.id,
+            "task": task.model_dump(mode="json"),
+            "data": _about(self.data[task.kind]),
+            "steps": run.batching.steps,
+            "sequences_per_step": run.batching.sequences,
+            "bfloat16": run.bfloat16,
+            "seed": self.spec.seed,
+            "device": _device_name(self.device),
+            "impl": self.spec.target.impl,
+            "versions": self.environment["versions"],
+        }
+        path = Checkpoints(self.data_dir, self.spec.name).path(number, task.kind)
+        return Checkpoint(path, training)
 
     def _data(self, kind: str, seed: int) -> TaskData:
         """Of a task under a seed; that of the last repeat is kept."""
@@ -190,6 +227,7 @@ class StageRunner:
                 "weight_decay": WEIGHT_DECAY,
                 "clip_norm": CLIP_NORM,
                 "dtype_rule": precision.RULE,
+                **({"resume": True} if self.spec.resume else {}),
                 **self._batchings(),
             },
         }
@@ -198,13 +236,13 @@ class StageRunner:
         """Steps, and sequences in each, of every training: ``text``, ``text@20000tokens``."""
         tasks = {task.kind: task for task in self.spec.tasks}
         found = {
-            f"{kind}{suffix}": schedule.batching(each.tokens, tasks[kind].tokens_per_sequence)
+            f"{kind}{suffix}": self._stretch(each, tasks[kind])
             for each in self.spec.trainings
             for kind, suffix in zip(each.tasks, each.suffixes, strict=True)
         }
         return {
-            "steps": {name: batching.steps for name, batching in found.items()},
-            "sequences_per_step": {name: batching.sequences for name, batching in found.items()},
+            "steps": {name: each.stop for name, each in found.items()},
+            "sequences_per_step": {name: each.whole.sequences for name, each in found.items()},
         }
 
 

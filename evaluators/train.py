@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nas.evaluators.base import CurvePoint, EvaluationFailed
 from nas.evaluators.optimiser import AdamW
@@ -46,24 +46,90 @@ def train(
     bfloat16: bool = False,
 ) -> Trained:
     """Trains on the device where the model is. Raises EvaluationFailed ``diverged``."""
-    device = next(model.parameters()).device
-    model = data.reader(model).to(device)
-    optimizer = AdamW(model.parameters(), weight_decay=WEIGHT_DECAY)
-    nested = NestedPrefix(model)
-    prefixes = random.Random(seed)
-    progress = Progress(batching, context)
-    model.train()
-    for step in range(batching.steps):
-        tokens, targets, *lengths = data.train_batch(step, batching.sequences)
-        nested.use(prefixes.randrange(nested.count))
-        with autocast(device, bfloat16), packed(model, *lengths):
-            loss = model.loss(tokens.to(device), targets.to(device))
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-        optimizer.step(rate_at(step, batching.steps, peak))
-        optimizer.zero_grad()
-        progress.note(step, loss.item())
-    return Trained(progress.curve(), _scores(model, nested, data, context, bfloat16))
+    run = TrainingRun(
+        model, data, batching=batching, peak=peak, context=context, seed=seed, bfloat16=bfloat16
+    )
+    run.advance(batching.steps)
+    return run.trained()
+
+
+class TrainingRun:
+    """A training that may pause after any step. Batches follow from the number of the step, so
+    what has to be kept is `tensors` and `numbers`; the device's random generators are among them.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        data: TaskData,
+        *,
+        batching: Batching,
+        peak: float,
+        context: int,
+        seed: int,
+        bfloat16: bool = False,
+    ) -> None:
+        """On the device where the model is; `batching` is that of the whole training."""
+        self.device = next(model.parameters()).device
+        self.model = data.reader(model).to(self.device)
+        self.data = data
+        self.batching = batching
+        self.peak = peak
+        self.context = context
+        self.bfloat16 = bfloat16
+        self.step = 0
+        """Steps made."""
+        self._optimizer = AdamW(self.model.parameters(), weight_decay=WEIGHT_DECAY)
+        self._nested = NestedPrefix(self.model)
+        self._prefixes = random.Random(seed)
+        self._progress = Progress(batching, context)
+
+    def advance(self, stop: int) -> None:
+        """Trains until `stop` steps are made in all. Raises EvaluationFailed ``diverged``."""
+        self.model.train()
+        for step in range(self.step, stop):
+            tokens, targets, *lengths = self.data.train_batch(step, self.batching.sequences)
+            self._nested.use(self._prefixes.randrange(self._nested.count))
+            with autocast(self.device, self.bfloat16), packed(self.model, *lengths):
+                loss = self.model.loss(tokens.to(self.device), targets.to(self.device))
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
+            self._optimizer.step(rate_at(step, self.batching.steps, self.peak))
+            self._optimizer.zero_grad()
+            self._progress.note(step, loss.item())
+            self.step = step + 1
+
+    def trained(self) -> Trained:
+        """The curve so far, and how the model does on held-out data now."""
+        scores = _scores(self.model, self._nested, self.data, self.context, self.bfloat16)
+        return Trained(self._progress.curve(), scores)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights and moments themselves, and the states of the random generators."""
+        weights = {f"model.{name}": each for name, each in self.model.state_dict().items()}
+        moments = {f"optimizer.{name}": each for name, each in self._optimizer.state().items()}
+        generators = {"random.cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            generators["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        return {**weights, **moments, **generators}
+
+    def numbers(self) -> dict[str, Any]:
+        """The rest of what a paused training needs, as JSON."""
+        return {"step": self.step, "progress": self._progress.state()}
+
+    @torch.no_grad()
+    def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+        """Takes a run that has not begun to where another was that had these."""
+        for name, own in self.tensors().items():
+            if not name.startswith("random."):
+                own.copy_(tensors[name])
+        torch.set_rng_state(tensors["random.cpu"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+        self.step = int(numbers["step"])
+        for _ in range(self.step):
+            self._prefixes.randrange(self._nested.count)
+        self._progress.restore(numbers["progress"])
 
 
 def tokens_per_second(
@@ -144,8 +210,24 @@ class Progress:
             )
 
     def curve(self) -> tuple[CurvePoint, ...]:
-        """At most 32 points; each the mean since the one before, auxiliary losses included."""
-        return tuple(self._points)
+        """At most 32 points; each the mean since the one before, auxiliary losses included. The
+        last point of a training that is paused may stand for fewer steps than the others."""
+        if not self._since:
+            return tuple(self._points)
+        step = (self._points[-1].step if self._points else 0) + len(self._since)
+        mean = sum(self._since) / len(self._since)
+        return (*self._points, CurvePoint(step, step * self.step_tokens, mean))
+
+    def state(self) -> dict[str, Any]:
+        """What a later `restore` needs, as JSON."""
+        points = [(point.step, point.tokens, point.loss) for point in self._points]
+        return {"start": self._start, "since": list(self._since), "points": points}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from where another was."""
+        self._start = state["start"]
+        self._since = list(state["since"])
+        self._points = [CurvePoint(*point) for point in state["points"]]
 
 
 def diverged(message: str) -> EvaluationFailed:

@@ -9,6 +9,7 @@ from typing import Any
 
 from nas.errors import Unavailable
 from nas.evaluators.base import Metric, Stage, StageResult
+from nas.evaluators.checkpoints import Checkpoints
 from nas.evaluators.composed.parts import Part
 from nas.evaluators.composed.records import ModelLatency, PartLatency
 from nas.evaluators.composed.settings import Mode
@@ -33,9 +34,11 @@ class ProcessEvaluator:
         accept_noise: bool = False,
         factory: str = FACTORY,
     ) -> None:
-        """`data_dir` holds ``weights/`` and ``cache/``; `accept_noise` as in `Settings`."""
+        """`data_dir` holds ``weights/``, ``checkpoints/`` and ``cache/``; `accept_noise` as in
+        `Settings`."""
         self.spec = spec
         self.threads = spec.target.threads
+        self._checkpoints = Checkpoints(data_dir.absolute(), spec.name)
         self._factory = factory
         self._arguments: dict[str, Any] = {
             "spec": spec.model_dump(mode="json"),
@@ -101,6 +104,10 @@ class ProcessEvaluator:
         arguments = {"architectures": given, "modes": tuple(modes)}
         found: list[ModelLatency] = self._call("models", arguments, "latency")
         return found
+
+    def forget(self, number: int) -> None:
+        """Deletes the checkpoints of a trial that will not be resumed, at once."""
+        self._checkpoints.forget(number)
 
     def _call(self, method: str, arguments: Mapping[str, Any], stage: Stage) -> Any:
         """Asks the next free worker."""

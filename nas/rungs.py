@@ -37,7 +37,8 @@ class LatencyRung(Model):
 
 
 class TrainRung(Model):
-    """Training from the first weights, scored on held-out data."""
+    """Training, scored on held-out data: from the first weights, or in a study with ``resume`` from
+    where the rung before stopped."""
 
     kind: Literal["train"] = "train"
     tokens: Count

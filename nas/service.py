@@ -106,7 +106,7 @@ class Service:
         if name in self.runner.running():
             raise Conflict(f"study {name!r} is running; stop it first")
         self.store.delete_study(name)
-        for folder in ("weights", "exports"):
+        for folder in ("weights", "exports", "checkpoints"):
             shutil.rmtree(self.settings.home / folder / name, ignore_errors=True)
         return Deleted(name=name, trials=record.proposals)
 

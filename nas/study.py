@@ -9,6 +9,7 @@ from nas.evaluators.base import Direction, Metric
 from nas.evaluators.metrics import metrics_of
 from nas.evaluators.tasks import AnyTask
 from nas.evaluators.tasks.base import Task
+from nas.pauses import wrong_pauses
 from nas.rungs import (
     AnyRung,
     LatencyRung,
@@ -199,6 +200,9 @@ class StudySpec(Model):
     rungs: tuple[AnyRung, ...] = ()
     """What each candidate goes through, from cheap to dear; none is latency, then one training of
     `Budget.train_tokens`. Limits in closed form always come first."""
+    resume: Flag = False
+    """Whether the training rungs of a task are pauses of its longest training, which resumes from a
+    checkpoint, instead of trainings of their own."""
     calibration: Calibration | None = None
     confirm: Confirm | None = None
     control: Flag = True
@@ -240,6 +244,9 @@ class StudySpec(Model):
             )
         if wrong := wrong_rungs(self.ladder, [task.kind for task in self.tasks]):
             raise ValueError(": ".join(wrong))
+        contexts = {task.kind: task.tokens_per_sequence for task in self.tasks}
+        if self.resume and (said := wrong_pauses(self.trainings, contexts)):
+            raise ValueError(said)
         self._check_composed()
         if self.calibration and self.calibration.trials > self.budget.trials:
             raise ValueError(

@@ -13,6 +13,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("nas.kernels", "nas.plan", "nas.validation"),
     ("nas.search_spaces",),
     ("nas.record", "nas.rungs", "nas.evaluators.base", "nas.evaluators.tasks"),
+    ("nas.pauses", "nas.evaluators.schedule"),
     ("nas.evaluators.metrics", "nas.evaluators.latency.points", "nas.evaluators.scores.spec"),
     ("nas.study", "nas.choosing", "nas.pareto", "nas.distance", "nas.describe", "nas.ledger"),
     ("nas.graph", "nas.drawing"),

@@ -17,6 +17,7 @@ class FakeEvaluator:
         self.spec = spec
         self.log = log
         self.seconds = seconds
+        self.forgotten: list[int] = []
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
@@ -50,6 +51,9 @@ class FakeEvaluator:
         curve = (CurvePoint(1, 256, 5.5), CurvePoint(2, 512, loss))
         trained = Measurement(metric="text.loss", value=loss, unit="nats", stage=stage)
         return StageResult((trained,), curves={"text": curve}, environment=environment)
+
+    def forget(self, number: int) -> None:
+        self.forgotten.append(number)
 
     def close(self) -> None:
         pass
