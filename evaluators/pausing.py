@@ -145,5 +145,5 @@ def _checksum(tensors: Mapping[str, Tensor], numbers: str) -> str:
     """BLAKE2b of the numbers and the tensors' bytes in order of their names."""
     found = hashlib.blake2b(numbers.encode(), digest_size=16)
     for _, tensor in sorted(tensors.items()):
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()

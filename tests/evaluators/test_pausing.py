@@ -137,6 +137,19 @@ def test_the_curve_of_a_pause_ends_there_and_leaves_no_trace(begin: Begin) -> No
     assert len(through.curve()) <= 32
 
 
+def test_the_generator_of_a_gpu_is_kept_too(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = begin()
+    there = torch.device("cuda")
+    told: list[Any] = []
+    monkeypatch.setattr(run, "device", there)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: torch.tensor([4, 2]))
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda *given: told.append(given))
+    kept = run.tensors()
+    assert kept["random.cuda"].tolist() == [4, 2]
+    run.restore(kept, run.numbers())
+    assert [(state.tolist(), device) for state, device in told] == [([4, 2], there)]
+
+
 def damaged(path: Path, what: str) -> None:
     """Does to a checkpoint what a full disk, a crash or a user may do to it."""
     content = bytearray(path.read_bytes())
