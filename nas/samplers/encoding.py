@@ -108,7 +108,11 @@ class ArchitectureEncoder:
             *_CHANGES,
             *(f"{name} share" for name in layers.flags),
             *(f"{name} in the {third}" for third in _THIRDS for name in placed),
-            *(f"{name} {what}" for what in ("first", "last", "anywhere") for name in roles),
+            *(
+                f"{name} {what}"
+                for what in ("first", "last", "centre", "anywhere")
+                for name in roles
+            ),
             *(f"{name} {what}" for what in _SPREADS for name in layers.amounts),
         ]
 
@@ -230,8 +234,9 @@ class _Table:
         self.flags = tuple(sorted(flags, key=lambda name: ("." in name, ":" in name, name)))
         self.amounts = tuple(sorted(amounts))
         self.roles = _where(self.flags, lambda name: "~" in name)
-        self.placed = _where(self.flags, lambda name: "." not in name)
-        """Roles and kinds of whole sublayers."""
+        self.placed = _where(self.flags, _is_placed)
+        """Roles of mixers, kinds of FFNs and blocks; the kinds of mixers are told apart by shares,
+        for their thirds would be many numbers that hardly say more."""
 
     def row(self, piece: Columns) -> _Row:
         return _Row(
@@ -261,6 +266,10 @@ def _where(names: Sequence[str], wanted: Callable[[str], bool]) -> NDArray[np.in
     return np.array([i for i, name in enumerate(names) if wanted(name)], dtype=np.intp)
 
 
+def _is_placed(name: str) -> bool:
+    return "." not in name and not name.startswith("mixer=")
+
+
 def _changes(kinds: Sequence[tuple[str, ...]]) -> list[float]:
     """Share of the neighbouring layers that differ in kind, for each slot."""
     most = max(1, len(kinds) - 1)
@@ -268,11 +277,13 @@ def _changes(kinds: Sequence[tuple[str, ...]]) -> list[float]:
 
 
 def _ends(flags: Floats) -> Floats:
-    """[3 x roles] first and last place, 0 the bottom and 1 the top, NaN for none; whether any."""
+    """[4 x roles] first, last and mean place, 0 the bottom and 1 the top, NaN for none; whether
+    any."""
     depth = len(flags)
     anywhere = flags.any(axis=0)
     most = max(1, depth - 1)
-    ends = np.array((flags.argmax(axis=0), depth - 1 - flags[::-1].argmax(axis=0))) / most
+    centre = np.arange(depth) @ flags / np.maximum(flags.sum(axis=0), 1)
+    ends = np.array((flags.argmax(axis=0), depth - 1 - flags[::-1].argmax(axis=0), centre)) / most
     ends[:, ~anywhere] = np.nan
     return np.concatenate((ends.ravel(), anywhere))
 

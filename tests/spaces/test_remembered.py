@@ -51,11 +51,14 @@ def test_an_id_is_that_of_the_whole_canonical_form():
 
 @pytest.mark.parametrize("kind", sorted(MIXERS))
 def test_the_cost_of_a_model_is_the_sum_over_its_operators_wherever_its_layers_stand(kind):
-    part = MIXERS[kind]
-    family = part.families[0]
+    for given in (MIXERS[kind].example, *MIXERS[kind].variants):
+        check_costs(given, MIXERS[kind].families[0])
+
+
+def check_costs(mixer, family):
     layer = Layer.model_validate(
         {
-            "mixer": part.example,
+            "mixer": mixer,
             "ffn": {"kind": "swiglu", "hidden": 64},
             "block": {"kind": "sequential"},
         }

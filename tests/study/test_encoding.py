@@ -52,9 +52,9 @@ def named(encoder, architecture):
 def test_shares_and_places_say_where_attention_stands(encoder):
     bottom, top = named(encoder, model("AADDDD")), named(encoder, model("DDDDAA"))
     assert bottom["mixer=attention share"] == top["mixer=attention share"]
-    assert bottom["mixer=attention in the bottom"] == 1
-    assert top["mixer=attention in the bottom"] == 0
-    assert top["mixer=attention in the top"] == 1
+    assert bottom["mixer~cache in the bottom"] == 1
+    assert top["mixer~cache in the bottom"] == 0
+    assert top["mixer~cache in the top"] == 1
     assert (bottom["mixer~cache first"], bottom["mixer~cache last"]) == pytest.approx((0, 0.2))
     assert (top["mixer~cache first"], top["mixer~cache last"]) == pytest.approx((0.8, 1))
     alternating = named(encoder, model("ADADAD"))
