@@ -49,20 +49,23 @@ class Halving:
         self.rungs = rungs
         self.keep = keep
         self._reached = [_Reached() for _ in rungs]
+        self._highest: dict[int, int] = {}
+        """By number: the rung that a trial has been through last."""
 
     def reach(self, number: int, rung: int, values: Values, *, passes: bool) -> None:
-        """A trial has been through a rung, and so has gone on from all earlier ones."""
-        self.go_on(number, below=rung)
+        """A trial has been through a rung, and so has gone on from the one before it."""
+        self.go_on(number)
+        self._highest[number] = rung
         here = self._reached[rung]
         if any(value is not None for value in values):
             here.values[number] = values
         if passes:
             here.passing.add(number)
 
-    def go_on(self, number: int, *, below: int | None = None) -> None:
-        """A trial has gone on from every rung it has reached, or from those below one."""
-        for reached in self._reached[:below]:
-            reached.gone.add(number)
+    def go_on(self, number: int) -> None:
+        """A trial has gone on from the rung that it had been through last, if any."""
+        if number in self._highest:
+            self._reached[self._highest[number]].gone.add(number)
 
     def next(self, at_least: int = 0) -> Step | None:
         """The trial that should go on first: from the highest rung at which there is one; there

@@ -13,9 +13,9 @@ That state is what was asked and told, in order, and ``replay`` restores it:
 What is told. A trial that breaks a limit without having objective values gets, for each objective,
 the worst value told so far (0 before there is one): by constrained domination it ranks below all
 feasible ones anyway. A failed trial has no place in the models and is left out, as Optuna does.
-A trial that was stopped at a rung is told with its values there, shifted (``rungs.RungShift``); when
-it is told again, that is a further trial with the same answers. ``nsga2`` keeps the first alone: a
-second one would count twice in its generation.
+A trial that was stopped at a rung is told with its values there, shifted (``rungs.RungShift``).
+When it is told again, that is a further trial with the same answers; ``nsga2`` keeps the first
+alone, since a second one would count twice in its generation.
 """
 
 import logging

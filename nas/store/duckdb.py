@@ -153,6 +153,8 @@ class DuckDBStore:
                 [*place, [task for task, points in curves.items() if points]],
             )
             self._put_trial(cursor, kept, curves, told)
+            if before.environment not in (None, kept.environment):
+                sql.delete_environment(cursor, str(before.environment))
 
     def _put_trial(
         self,

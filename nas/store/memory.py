@@ -97,8 +97,7 @@ class MemoryStore:
             del self._studies[name]
             for unused in gone.architectures() - self._named(_Study.architectures):
                 self._architectures.pop(unused, None)
-            timed = {row.environment for row in (*self._parts.values(), *self._models.values())}
-            for unused in gone.environments() - self._named(_Study.environments) - timed:
+            for unused in gone.environments() - self._in_use():
                 self._environments.pop(unused, None)
 
     def ask(self, study: str, proposal: Proposal, architecture: Architecture) -> None:
@@ -138,6 +137,8 @@ class MemoryStore:
             if before.state != "stopped":
                 raise refusals.not_stopped(record.study, record.number, before.state)
             self._put_trial(study, kept, curves, told)
+            if before.environment is not None and before.environment not in self._in_use():
+                self._environments.pop(before.environment, None)
 
     def _put_trial(
         self,
@@ -284,6 +285,13 @@ class MemoryStore:
         if name not in self._studies:
             raise refusals.no_study(name, list(self._studies))
         return self._studies[name]
+
+    def _in_use(self) -> set[str]:
+        """Environments that a trial or a time names."""
+        timed = (*self._parts.values(), *self._models.values())
+        return self._named(_Study.environments) | {
+            row.environment for row in timed if row.environment is not None
+        }
 
     def _named(self, ids: Callable[[_Study], set[str]]) -> set[str]:
         return set().union(*(ids(study) for study in self._studies.values()))
