@@ -151,3 +151,23 @@ def test_measured_times_take_the_place_of_composed_ones():
     new = old.model_copy(update={"value": 3, "stage": "latency"})
     found = {m.metric: m.value for m in measured_instead((old, loss), (new,))}
     assert found == {"decode.latency_ms": 3, "decode.latency_ms@composed": 2, "text.loss": 2}
+
+
+def test_a_candidate_that_is_stopped_is_not_measured_for_the_front():
+    given = study(trials=9).model_dump(mode="json")
+    given["rungs"].insert(1, {"kind": "train", "tokens": 200})
+    spec = StudySpec.model_validate({**given, "promotion": {}})
+    _, store, world = run(spec)
+    found = records(store, spec)
+    stopped = [r for r in found if r.state == "stopped"]
+    assert stopped
+    assert all(is_composed(latency_of(r)) for r in stopped)
+    _, numbers, _ = front_of(store, spec.name, spec.objectives, spec.limits)
+    assert numbers
+    for record in found:
+        if record.number in numbers:
+            assert latency_of(record).stage == "latency"
+            why = store.environment(record.environment)
+            assert why["measured_because"] == "it could be on the front"
+            assert why["composed"], "what was found before it was stopped is kept"
+    assert not {r.architecture for r in stopped} & set(world.whole)
