@@ -30,7 +30,8 @@ from nas.store.base import Asked, Store, Told, TrialQuery
 from nas.study import StudySpec
 
 OnEvent: TypeAlias = Callable[[str, Mapping[str, Any]], None]
-"""Called with a kind (``progress`` or ``trial``) and its data."""
+"""Called with a kind (``progress``, ``trial``, ``amended`` or ``settled``: nothing more of it will
+run) and its data."""
 
 POLL_SECONDS = 0.1
 """How often a running study looks whether it should stop."""
