@@ -58,7 +58,7 @@ def best_of(
 
 def count_states(store: Store, study: str) -> dict[str, int]:
     """How many trials ended in which state."""
-    states = ("complete", "failed", "infeasible", "repeat")
+    states = ("complete", "stopped", "failed", "infeasible", "repeat")
     return {
         state: store.trials(study, TrialQuery(states=(state,), count=0))[1]  # type: ignore[arg-type]
         for state in states

@@ -6,8 +6,9 @@ from typing import Any, Literal, TypeAlias
 from nas.search_spaces.axes import Scalar
 from nas.search_spaces.base import Model
 
-TrialState: TypeAlias = Literal["complete", "infeasible", "failed", "repeat"]
-"""``infeasible`` broke a limit; ``repeat`` was served from the store and used no budget."""
+TrialState: TypeAlias = Literal["complete", "infeasible", "failed", "repeat", "stopped"]
+"""``infeasible`` broke a limit; ``repeat`` was served from the store and used no budget;
+``stopped`` was halted at a rung because others were better there, and may still go on."""
 StudyState: TypeAlias = Literal["running", "stopped", "complete", "exhausted", "failed"]
 """``exhausted``: the space or the limits left nothing new to try before the budget was spent."""
 
@@ -52,7 +53,8 @@ class Proposal(Model):
 
 
 class TrialRecord(Model):
-    """One finished trial. Its measurements may become more certain later (``Store.amend``)."""
+    """One finished trial. Its measurements may become more certain later (``Store.amend``), and one
+    that was stopped may go on (``Store.advance``)."""
 
     study: str
     number: int
@@ -68,6 +70,9 @@ class TrialRecord(Model):
     """Why an infeasible trial was rejected: metric, value and limit."""
     measurements: tuple[Measurement, ...] = ()
     failure: Failure | None = None
+    rung: str | None = None
+    """Where a stopped trial halted: the name of the rung that it has been through last. A repeat of
+    a stopped trial has it too."""
     environment: str | None = None
     """Id of the environment record."""
     weights: str | None = None
@@ -81,7 +86,7 @@ class TrialRecord(Model):
         measured metric may still have made it infeasible."""
         if self.state == "infeasible":
             return any(measurement.stage != "static" for measurement in self.measurements)
-        return self.state in ("complete", "failed")
+        return self.state in ("complete", "failed", "stopped")
 
     def first_value(self, metric: str) -> float | None:
         """What was known first, before further seeds and late measurements: what the sampler was

@@ -13,7 +13,16 @@ from pydantic import Field
 from nas.search_spaces.base import Count, Model
 
 
-class StepsRung(Model):
+class _Rung(Model):
+    """What all rungs have."""
+
+    decides: dict[str, str] | None = None
+    """With `StudySpec.promotion`: which metric of this rung stands for an objective when it is
+    decided who goes on, ``{text.loss: score.synflow}``. None: a training decides for the objectives
+    that it measures, any other rung does not decide; ``{}``: it does not decide."""
+
+
+class StepsRung(_Rung):
     """A few training steps: are loss and gradients finite, and how fast do they go?"""
 
     kind: Literal["steps"] = "steps"
@@ -21,13 +30,13 @@ class StepsRung(Model):
     """Of the size that the last training takes, on the first task."""
 
 
-class ScoresRung(Model):
+class ScoresRung(_Rung):
     """Training-free scores of the first weights, on the first task."""
 
     kind: Literal["scores"] = "scores"
 
 
-class LatencyRung(Model):
+class LatencyRung(_Rung):
     """Time and memory on the target."""
 
     kind: Literal["latency"] = "latency"
@@ -36,7 +45,7 @@ class LatencyRung(Model):
     candidate only where the interval could decide a limit or the front."""
 
 
-class TrainRung(Model):
+class TrainRung(_Rung):
     """Training, scored on held-out data: from the first weights, or in a study with ``resume`` from
     where the rung before stopped."""
 

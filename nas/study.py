@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from nas.deciding import Deciding, deciding_rungs, wrong_promotion
 from nas.evaluators.base import Direction, Metric
 from nas.evaluators.metrics import metrics_of
 from nas.evaluators.tasks import AnyTask
@@ -185,6 +186,18 @@ class Confirm(Model):
     """Candidates that are repeated, at most."""
 
 
+class Promotion(Model):
+    """Who goes on from a rung, by asynchronous successive halving: whoever is among the best share
+    of all that have reached it. The others are stopped there, and may be taken up later."""
+
+    keep: Annotated[float, Field(gt=0, lt=1)] = 1 / 3
+    """Share that goes on from each deciding rung."""
+    brackets: Annotated[int, Field(strict=True, ge=1, le=16)] = 1
+    """1 is successive halving: every candidate is judged from the first deciding rung on. With
+    more, as in Hyperband, some candidates are not judged before the second, the third and so on;
+    one more than there are deciding rungs takes some to the end without being judged."""
+
+
 class StudySpec(Model):
     """A whole study."""
 
@@ -203,6 +216,8 @@ class StudySpec(Model):
     resume: Flag = False
     """Whether the training rungs of a task are pauses of its longest training, which resumes from a
     checkpoint, instead of trainings of their own."""
+    promotion: Promotion | None = None
+    """Stops candidates at rungs; None takes each through all of them."""
     calibration: Calibration | None = None
     confirm: Confirm | None = None
     control: Flag = True
@@ -220,6 +235,7 @@ class StudySpec(Model):
         self._check_tasks()
         self._check_rungs()
         self._check_metrics()
+        self._check_promotion()
         self._check_lengths()
         return self
 
@@ -281,6 +297,12 @@ class StudySpec(Model):
         if len(set(names)) < len(names):
             raise ValueError(f"objectives: a metric is named twice ({', '.join(names)})")
 
+    def _check_promotion(self) -> None:
+        brackets = self.promotion.brackets if self.promotion else None
+        directions = {objective.metric: objective.direction for objective in self.objectives}
+        if wrong := wrong_promotion(self.ladder, self.metrics, directions, brackets):
+            raise ValueError(": ".join(wrong))
+
     def _check_lengths(self) -> None:
         bound = longest_input(self.space)
         longest = max(self.target.longest, *(task.tokens_per_sequence for task in self.tasks))
@@ -310,6 +332,14 @@ class StudySpec(Model):
     def stages(self) -> tuple[str, ...]:
         """Names of the rungs, in order."""
         return stage_names(self.ladder)
+
+    @property
+    def deciding(self) -> tuple[Deciding, ...]:
+        """The rungs that decide who goes on; none where every candidate goes through all."""
+        if self.promotion is None:
+            return ()
+        directions = {objective.metric: objective.direction for objective in self.objectives}
+        return deciding_rungs(self.ladder, self.metrics, directions)
 
     @property
     def composes_latency(self) -> bool:

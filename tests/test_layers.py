@@ -15,6 +15,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("nas.record", "nas.rungs", "nas.evaluators.base", "nas.evaluators.tasks"),
     ("nas.pauses", "nas.evaluators.schedule"),
     ("nas.evaluators.metrics", "nas.evaluators.latency.points", "nas.evaluators.scores.spec"),
+    ("nas.deciding",),
     ("nas.study", "nas.choosing", "nas.pareto", "nas.distance", "nas.describe", "nas.ledger"),
     ("nas.graph", "nas.drawing"),
     ("nas.evaluators", "nas.export", "nas.samplers", "nas.store", "nas.settings"),

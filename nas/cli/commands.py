@@ -158,7 +158,7 @@ def trial_list(
     name: Name,
     state: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(help="complete, infeasible, failed or repeat; may be given again."),
+        typer.Option(help="complete, stopped, infeasible, failed or repeat; may be given again."),
     ] = None,
     sort: Annotated[str, typer.Option(help="number, seconds, started, or a metric.")] = "number",
     descending: Annotated[bool, typer.Option("--descending", help="Largest first.")] = False,

@@ -181,6 +181,7 @@ def remark(trial: TrialRecord) -> str:
     """What is special about a trial."""
     notes = [
         f"repeat of {trial.repeat_of}" if trial.repeat_of is not None else "",
+        f"stopped after {trial.rung}" if trial.rung else "",
         trial.reason or "",
         f"{trial.failure.stage}: {trial.failure.message}" if trial.failure else "",
         f"fallback: {trial.fallback}" if trial.fallback else "",

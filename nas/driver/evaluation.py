@@ -21,7 +21,7 @@ from nas.evaluators.base import (
     Stage,
     StageResult,
 )
-from nas.record import Failure, Measurement, Proposal
+from nas.record import Failure, Measurement, Proposal, TrialRecord
 from nas.search_spaces.architecture import Architecture
 from nas.study import Limit
 
@@ -45,6 +45,10 @@ class Candidate:
     """Counts further seeds of a trial that has finished."""
     amends: bool = False
     """Whether it makes a trial that has finished more certain."""
+    rung: int | None = None
+    """Number of the deciding rung after which it is judged; None is taken to the end."""
+    before: TrialRecord | None = None
+    """What was written of it when it was stopped, where it goes on."""
 
     @property
     def number(self) -> int:
@@ -183,6 +187,8 @@ class Stages:
                 return None
             if outcome.failure or violations(self.limits, outcome.measurements):
                 return outcome
+        if candidate.rung is not None:
+            return outcome
         if self.composer and (why := self.composer.why_measure(outcome.measurements)):
             outcome.environment["measured_because"] = why
             if not self._pass("latency", candidate, outcome):

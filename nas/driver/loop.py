@@ -9,7 +9,6 @@ replays.
 import queue
 import threading
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from nas.driver.budget import BudgetKeeper
@@ -20,16 +19,19 @@ from nas.driver.control import PROPOSAL, control_of
 from nas.driver.evaluation import Candidate, Ended, Outcome, Stages, StageStarted
 from nas.driver.fallback import STUCK_AFTER, UniformSearch
 from nas.driver.limits import measure_for_limits, total_violation, violations
+from nas.driver.recording import missing_objective, record_of
+from nas.driver.stopping import Stopping
 from nas.evaluators.base import Evaluator
 from nas.evaluators.static import PEAK, peak_measurement
-from nas.record import Failure, Measurement, Proposal, StudyState, TrialRecord, TrialState
+from nas.record import Proposal, StudyState, TrialRecord, TrialState
 from nas.samplers.base import Sampler
 from nas.search_spaces.architecture import Architecture
 from nas.store.base import Asked, Store, Told, TrialQuery
 from nas.study import StudySpec
 
 OnEvent: TypeAlias = Callable[[str, Mapping[str, Any]], None]
-"""Called with a kind (``progress`` or ``trial``) and its data."""
+"""Called with a kind (``progress``, ``trial``, ``amended`` or ``settled``: nothing more of it will
+run) and its data."""
 
 POLL_SECONDS = 0.1
 """How often a running study looks whether it should stop."""
@@ -84,6 +86,7 @@ class Driver:
         """Asked in an earlier run and not finished; they come before anything new."""
         self._nothing_new: str | None = None
         self._calibration = Calibration(spec)
+        self._stopping = Stopping(spec, evaluator.stages, self._note)
         self._control_wanted = spec.control
         self._refused_extras: set[int] = set()
         """Trials that could not be made more certain in this run."""
@@ -111,12 +114,19 @@ class Driver:
         if self._control_wanted and self._may_start():
             self._control_wanted = False
             self._run_extra(self._control())
-        while len(self._running) < workers and self._may_start():
+        while len(self._running) < workers:
+            waiting = self._unfinished and self._may_start()
+            if not waiting and self._promote_next():
+                continue
+            if not self._may_start():
+                break
             candidate = self._unfinished.pop(0) if self._unfinished else self._ask()
             if candidate is None:
                 break
             self._consider(candidate)
-        if not self._running and not self._may_start() and not self.stop.is_set():
+        is_over = not self._running and not self._may_start() and not self.stop.is_set()
+        # nothing more will come to a rung, so that one trial of each goes on, however few they are
+        if is_over and not self._promote_next(at_least=1):
             self._start_extras()
 
     def _may_start(self) -> bool:
@@ -166,10 +176,10 @@ class Driver:
         known = candidate.architecture.id
         if violations(self.spec.limits, candidate.measurements):
             self._record(candidate, Outcome(candidate.measurements))
-        elif known in self._evaluated:
-            self._serve_again(candidate)
         elif known in self._running:
             self._waiting.setdefault(known, []).append(candidate)
+        elif known in self._evaluated:
+            self._serve_again(candidate)
         else:
             self._evaluate(candidate)
 
@@ -182,8 +192,23 @@ class Driver:
                 candidate.proposal, candidate.architecture, (*candidate.measurements, peak)
             )
         self.budget.begin()
+        candidate = self._stopping.begin(candidate)
         self._running[candidate.key] = candidate
         self._stages.start(candidate)
+
+    def _promote_next(self, at_least: int = 0) -> bool:
+        """Starts what may go on from a rung, if there is anything; it was counted when it began."""
+        if self.stop.is_set() or self.budget.is_out_of_time:
+            return False
+        step = self._stopping.next(at_least)
+        if step is None:
+            return False
+        before = self.store.trial(self.spec.name, step.number)
+        architecture = self.store.architecture(before.architecture)
+        candidate = self._stopping.go_on(step, before, architecture)
+        self._running[candidate.key] = candidate
+        self._stages.start(candidate)
+        return True
 
     # What is evaluated beside the trials ---------------------------------------------------------
 
@@ -233,8 +258,7 @@ class Driver:
             self._refused_extras.add(candidate.number)
             what = f"with further seed {candidate.repeat}" if candidate.repeat else "to be measured"
             text = f"trial {candidate.number} fails {what}"
-            note = {"text": f"{text}: {failure.message}"}
-            self.store.add_event(self.spec.name, "note", note)
+            self._note(f"{text}: {failure.message}", {})
         else:
             record = self.store.trial(self.spec.name, candidate.number)
             before, found_now = record.measurements, outcome.measurements
@@ -277,13 +301,16 @@ class Driver:
         if message.error is not None and not self._abandoned.is_set():
             raise message.error
         if message.outcome is None:
-            if not candidate.is_extra:
+            if not candidate.is_extra and candidate.before is None:
                 self.budget.give_back()
             return
         if candidate.is_extra:
             self._keep_extra(candidate, message.outcome)
             return
-        self._evaluated[candidate.architecture.id] = self._record(candidate, message.outcome)
+        record = self._record(candidate, message.outcome)
+        self._evaluated[candidate.architecture.id] = record
+        if record.state != "stopped":
+            self._will_not_resume(record.number)
         for repeat in self._waiting.pop(candidate.architecture.id, []):
             self._serve_again(repeat)
 
@@ -300,68 +327,78 @@ class Driver:
         """Writes what became of a candidate that was rejected or evaluated."""
         broken = violations(self.spec.limits, outcome.measurements)
         failure = outcome.failure
-        if not broken and not failure:
-            failure = self._missing_objective(outcome.measurements)
+        if not broken and not failure and candidate.rung is None:
+            objectives, known = self.spec.objectives, self.evaluator.metrics
+            failure = missing_objective(objectives, known, outcome.measurements)
         state: TrialState = "failed" if failure else "infeasible" if broken else "complete"
-        environment = None
-        if outcome.environment:
-            environment = self.store.put_environment(outcome.environment)
-        record = self._record_of(
+        told = Told(candidate.number)
+        if state == "complete" and candidate.rung is not None:
+            state = "stopped"
+            told = self._stopping.stop(candidate, outcome.measurements, self._complete)
+        record = record_of(
+            self.spec.name,
             candidate,
             state=state,
             reason="; ".join(str(violation) for violation in broken) or None,
             measurements=outcome.measurements,
             failure=failure,
-            environment=environment,
+            rung=candidate.stages[-1] if state == "stopped" and candidate.stages else None,
+            environment=self._environment(candidate, outcome),
             weights=outcome.weights,
             seconds=outcome.seconds,
         )
-        self._finish(record, outcome.curves)
+        self._finish(record, outcome.curves, told, goes_on=candidate.before is not None)
+        self._stopping.reached(told)
         return record
 
-    def _missing_objective(self, measurements: tuple[Measurement, ...]) -> Failure | None:
-        missing = {o.metric for o in self.spec.objectives} - {m.metric for m in measurements}
-        if not missing:
-            return None
-        stage = self.evaluator.metrics[sorted(missing)[0]].stage
-        names = ", ".join(sorted(missing))
-        return Failure(stage=stage, kind="error", message=f"the evaluator did not measure {names}")
+    def _environment(self, candidate: Candidate, outcome: Outcome) -> str | None:
+        """Of a candidate that went on, all that its stages said of theirs."""
+        found = dict(outcome.environment)
+        if candidate.before and candidate.before.environment:
+            found = {**self.store.environment(candidate.before.environment), **found}
+        return self.store.put_environment(found) if found else None
+
+    def _complete(self) -> list[TrialRecord]:
+        found = (record for record in self._evaluated.values() if record.state == "complete")
+        return sorted(found, key=lambda record: record.number)
+
+    def _will_not_resume(self, number: int) -> None:
+        """Says that no further stage of a trial will run."""
+        self.on_event("settled", {"number": number})
 
     def _serve_again(self, candidate: Candidate) -> None:
         """The results of an earlier trial of the same architecture, at no cost."""
         first = self._evaluated[candidate.architecture.id]
-        record = self._record_of(
+        record = record_of(
+            self.spec.name,
             candidate,
             state="repeat",
             repeat_of=first.number,
             reason=first.reason,
             measurements=first.measurements,
             failure=first.failure,
+            rung=first.rung,
             environment=first.environment,
             seconds=0.0,
         )
-        self._finish(record, {})
+        self._finish(record, {}, self._stopping.told_again(first.number, candidate.number))
 
-    def _record_of(self, candidate: Candidate, **found: Any) -> TrialRecord:
-        return TrialRecord(
-            study=self.spec.name,
-            number=candidate.number,
-            architecture=candidate.architecture.id,
-            answers=candidate.proposal.answers,
-            proposer=candidate.proposal.proposer,
-            fallback=candidate.proposal.fallback,
-            started=datetime.now(UTC),
-            **found,
-        )
-
-    def _finish(self, record: TrialRecord, curves: Mapping[str, Any]) -> None:
-        self.store.finish(record, curves)
-        self._tell(record)
+    def _finish(
+        self, record: TrialRecord, curves: Mapping[str, Any], told: Told, *, goes_on: bool = False
+    ) -> None:
+        write = self.store.advance if goes_on else self.store.finish
+        write(record, curves, told)
+        self._tell(record, told)
         self._save_time(at_least=SAVE_SECONDS)
         self.on_event("trial", {"number": record.number, "state": record.state})
 
-    def _tell(self, record: TrialRecord) -> None:
-        """Says to the sampler what the record says, so that a replay says the same."""
+    def _tell(self, record: TrialRecord, told: Told) -> None:
+        """Says to the sampler what the log and the record say, so that a replay says the same."""
+        if told.rung is not None:
+            if self._stopping.heard(told):
+                values = [value for value in told.values if value is not None]
+                self.sampler.tell(record.number, values, 0.0, told.rung)
+            return
         found = [record.first_value(objective.metric) for objective in self.spec.objectives]
         values = [value for value in found if value is not None]
         complete = len(values) == len(found) and record.failure is None
@@ -378,14 +415,18 @@ class Driver:
         records = {r.number: r for r in self.store.trials(study, TrialQuery())[0]}
         evaluated = [record for record in records.values() if record.evaluated]
         self._evaluated = {record.architecture: record for record in evaluated}
-        if any(event.kind == "control" for event in self.store.events(study)):
+        events = self.store.events(study)
+        if any(event.kind == "control" for event in events):
             self._control_wanted = False
+        self._stopping.recall(events)
         self.budget = BudgetKeeper(
             self.spec.budget, trials=len(evaluated), seconds=self.store.study(study).seconds
         )
         for entry in self.store.log(study):
             if isinstance(entry, Told):
-                self._tell(records[entry.number])
+                self._tell(records[entry.number], entry)
+                if records[entry.number].state != "repeat":
+                    self._stopping.reached(entry)
             else:
                 self._replay(entry, records.get(entry.proposal.number))
 
@@ -400,13 +441,26 @@ class Driver:
         self._unfinished.append(candidate)
         self._count_news(asked.architecture, self._is_news(candidate))
 
+    def _note(self, text: str, more: Mapping[str, str]) -> None:
+        self.store.add_event(self.spec.name, "note", {"text": text, **more})
+
     def _save_time(self, *, at_least: float = 0.0) -> None:
         seconds = self.budget.take_unsaved(at_least)
         if seconds:
             self.store.add_seconds(self.spec.name, seconds)
 
+    def _settle(self) -> None:
+        """Says of all that was stopped that it will not go on, once the study is over."""
+        if self.stop.is_set():
+            return
+        for number in sorted(r.number for r in self._evaluated.values() if r.state == "stopped"):
+            self._will_not_resume(number)
+
     def _ending(self) -> tuple[StudyState, str]:
+        self._settle()
         done = f"{self.budget.trials} of {self.spec.budget.trials} trials evaluated"
+        if self.stop.is_set() and self._stopping.is_open:
+            return "stopped", f"stopped on request with {done}, of which some may go on"
         if spent := self.budget.spent():
             return "complete", spent
         if self._nothing_new:

@@ -24,6 +24,7 @@ from nas.evaluators.base import Direction
 from nas.pareto import Floats, as_costs
 from nas.record import Proposal
 from nas.samplers.base import MemberT, Space
+from nas.samplers.rungs import RungShift
 from nas.samplers.uniform import generator_of
 from nas.search_spaces.axes import Answers, Axis, ForcedDraw, RandomDraw, RecordingDraw, Scalar
 from nas.study import Objective
@@ -57,6 +58,7 @@ class NevergradSampler(Generic[MemberT]):
         self._optimizer = _optimizer(sampler, budget_trials)(
             parametrization, budget=budget_trials, num_workers=workers
         )
+        self._shift = RungShift()
         self._candidates: list[Any] = []
         """By number of the proposal."""
 
@@ -83,6 +85,8 @@ class NevergradSampler(Generic[MemberT]):
         violation: float,
         rung: int | None = None,
     ) -> None:
+        if values is not None:
+            values = self._shift(number, values, rung)
         self._optimizer.tell(self._candidates[number], self._loss(values, violation))
 
     def replay(self, proposal: Proposal) -> None:

@@ -13,6 +13,9 @@ That state is what was asked and told, in order, and ``replay`` restores it:
 What is told. A trial that breaks a limit without having objective values gets, for each objective,
 the worst value told so far (0 before there is one): by constrained domination it ranks below all
 feasible ones anyway. A failed trial has no place in the models and is left out, as Optuna does.
+A trial that was stopped at a rung is told with its values there, shifted (``rungs.RungShift``).
+When it is told again, that is a further trial with the same answers; ``nsga2`` keeps the first
+alone, since a second one would count twice in its generation.
 """
 
 import logging
@@ -43,6 +46,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.record import Proposal
 from nas.samplers.base import MemberT, Space
+from nas.samplers.rungs import RungShift
 from nas.search_spaces.axes import Axis, RecordingDraw, ReplayDraw, Scalar
 from nas.study import Objective
 
@@ -75,6 +79,9 @@ class OptunaSampler(Generic[MemberT]):
         self.constrained = constrained
         """Whether limits can be broken; a model of violations costs as much as an objective's."""
         self._trials: dict[int, optuna.Trial] = {}
+        """By number of the proposal; Optuna numbers what is told again as well."""
+        self._told: set[int] = set()
+        self._shift = RungShift()
         self._worst = _Worst([objective.direction for objective in objectives])
         with _quiet():
             self._study = optuna.create_study(directions=[o.direction for o in objectives])
@@ -100,14 +107,38 @@ class OptunaSampler(Generic[MemberT]):
         violation: float,
         rung: int | None = None,
     ) -> None:
-        trial = self._trials[number]
+        if values is not None:
+            values = self._shift(number, values, rung)
         with _quiet():
-            if values is None and violation == 0:
-                self._study.tell(trial, state=TrialState.FAIL)
-                return
-            if self.constrained:
-                trial.set_constraint("limits", violation)
-            self._study.tell(trial, self._worst.fill(values))
+            if number not in self._told:
+                self._tell(self._trials[number], values, violation)
+            elif self.sampler != "nsga2" and (values is not None or violation > 0):
+                self._tell(self._once_more(self._trials[number]), values, violation)
+        self._told.add(number)
+
+    def _tell(self, trial: optuna.Trial, values: Sequence[float] | None, violation: float) -> None:
+        if values is None and violation == 0:
+            self._study.tell(trial, state=TrialState.FAIL)
+            return
+        if self.constrained:
+            trial.set_constraint("limits", violation)
+        self._study.tell(trial, self._worst.fill(values))
+
+    def _once_more(self, trial: optuna.Trial) -> optuna.Trial:
+        """A further trial with the answers of another one."""
+        return self._running(
+            create_trial(
+                state=TrialState.RUNNING,
+                params=trial.params,
+                distributions=trial.distributions,
+            )
+        )
+
+    def _running(self, frozen: FrozenTrial) -> optuna.Trial:
+        """A trial of the study that was not asked for."""
+        self._study.add_trial(frozen)
+        added = self._study.get_trials(deepcopy=False)[-1]
+        return optuna.Trial(self._study, added._trial_id)
 
     def replay(self, proposal: Proposal) -> None:
         draw = RecordingDraw(ReplayDraw(proposal.answers))
@@ -130,12 +161,12 @@ class OptunaSampler(Generic[MemberT]):
         if self.sampler in ANSWERS_EVERYTHING:
             for axis in self.space.axes.values():
                 suggest.answer(axis)
-        self._trials[trial.number] = trial
+        self._trials[len(self._trials)] = trial
         return draw, member
 
     def _add_trial(self, draw: RecordingDraw, proposal: Proposal) -> None:
         self._study.sampler = self._fresh(proposal.number)
-        self._study.add_trial(
+        self._trials[proposal.number] = self._running(
             create_trial(
                 state=TrialState.RUNNING,
                 params=dict(draw.answers),
@@ -143,8 +174,6 @@ class OptunaSampler(Generic[MemberT]):
                 system_attrs=dict(proposal.sampler_state.get("attributes", {})),
             )
         )
-        added = self._study.get_trials(deepcopy=False)[-1]
-        self._trials[added.number] = optuna.Trial(self._study, added._trial_id)
 
     def _state(self, trial: optuna.Trial, draw: RecordingDraw) -> dict[str, Any]:
         if self.sampler in FITS_A_MODEL:

@@ -40,9 +40,15 @@ class TrialQuery:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The log entry of a finished trial."""
+    """The log entry of a trial that has finished, or was stopped at a rung."""
 
     number: int
+    rung: int | None = None
+    """None where it has finished; else the number, from 0, of the deciding rung."""
+    values: tuple[float | None, ...] = ()
+    """At a rung: what stood for each objective there, in the study's order."""
+    passes: bool = False
+    """At a rung: whether it goes on whatever the others reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +95,36 @@ class Store(Protocol):
         """Logs a proposal before anything is done with it, and keeps its architecture. Raises
         Conflict if the number was proposed already."""
 
-    def finish(self, record: TrialRecord, curves: Mapping[str, Sequence[CurvePoint]]) -> None:
-        """Writes a finished trial, its measurements and curves, and logs it. Raises Conflict if the
-        trial is there already."""
+    def finish(
+        self,
+        record: TrialRecord,
+        curves: Mapping[str, Sequence[CurvePoint]],
+        told: Told | None = None,
+    ) -> None:
+        """Writes a trial that has finished or was stopped, its measurements and curves, and logs
+        it; `told` is the entry, where it is more than that the trial has finished. Raises Conflict
+        if the trial is there already."""
+
+    def advance(
+        self,
+        record: TrialRecord,
+        curves: Mapping[str, Sequence[CurvePoint]],
+        told: Told | None = None,
+    ) -> None:
+        """The same for a trial that was stopped and has gone on: this record takes the place of the
+        old one, and a curve that of the old one of its task. Raises NotFound, and Conflict if the
+        trial was not stopped."""
 
     def amend(self, study: str, number: int, measurements: Sequence[Measurement]) -> TrialRecord:
         """Puts these measurements in place of those of a finished trial, which further runs have
         made more certain. Raises NotFound."""
 
     def log(self, study: str) -> list[Asked | Told]:
-        """Proposals and finished trials in the order in which they happened, for replay."""
+        """Proposals, and trials that were stopped or have finished, in the order in which this
+        happened, for replay."""
 
     def trials(self, study: str, query: TrialQuery) -> tuple[list[TrialRecord], int]:
-        """A page of finished trials, and how many match in all."""
+        """A page of trials that have finished or were stopped, and how many match in all."""
 
     def trial(self, study: str, number: int) -> TrialRecord:
         """Raises NotFound, saying which numbers exist."""

@@ -24,8 +24,8 @@ from nas.store import encoding, latency_rows, opening, refusals, rows, sql, stat
 from nas.store.base import Asked, Point, Told, TrialQuery
 from nas.store.sql import Cursor
 
-VERSION = 1
-"""Of the schema. A database with a higher one is refused."""
+VERSION = 2
+"""Of the schema. A database with a higher one is refused, one with a lower one is brought up."""
 OF_A_STUDY = ("log", "trial", "measurement", "curve", "event")
 FIRST_TABLES = ("meta", "study", "architecture", "environment", *OF_A_STUDY)
 """Those that every database has had."""
@@ -114,7 +114,12 @@ class DuckDBStore:
                 f"INSERT INTO architecture VALUES ({sql.marks(row)}) ON CONFLICT DO NOTHING", row
             )
 
-    def finish(self, record: TrialRecord, curves: Mapping[str, Sequence[CurvePoint]]) -> None:
+    def finish(
+        self,
+        record: TrialRecord,
+        curves: Mapping[str, Sequence[CurvePoint]],
+        told: Told | None = None,
+    ) -> None:
         kept = encoding.check_record(record)
         row = rows.trial_row(kept)
         with self._writing(kept.study) as cursor:
@@ -122,14 +127,53 @@ class DuckDBStore:
                 cursor.execute(f"INSERT INTO trial VALUES ({sql.marks(row)})", row)
             except duckdb.ConstraintException as error:
                 raise refusals.finished_already(kept.study, kept.number) from error
-            place = (kept.study, kept.number)
-            sql.insert_columns(
-                cursor, "measurement", place, rows.measurement_columns(kept.measurements)
+            self._put_trial(cursor, kept, curves, told)
+
+    def advance(
+        self,
+        record: TrialRecord,
+        curves: Mapping[str, Sequence[CurvePoint]],
+        told: Told | None = None,
+    ) -> None:
+        kept = encoding.check_record(record)
+        place = (kept.study, kept.number)
+        before = self.trial(*place)
+        with self._writing(kept.study) as cursor:
+            if before.state != "stopped":
+                raise refusals.not_stopped(*place, before.state)
+            names, row = rows.TRIAL_CHANGES, rows.trial_row(kept)[2:]
+            changes = ", ".join(f"{name} = ?" for name in names)
+            cursor.execute(
+                f"UPDATE trial SET {changes} WHERE study = ? AND number = ?", [*row, *place]
             )
-            sql.insert_columns(cursor, "curve", place, rows.curve_columns(curves))
-            cursor.execute("INSERT INTO log (study, kind, number) VALUES (?, 'told', ?)", place)
-            self._keep_environment(cursor, kept.environment)
-            sql.add_event(cursor, kept.study, "trial", encoding.trial_event(kept))
+            cursor.execute("DELETE FROM measurement WHERE study = ? AND number = ?", place)
+            cursor.execute(
+                "DELETE FROM curve WHERE study = ? AND number = ? "
+                "AND task IN (SELECT unnest(?::VARCHAR[]))",
+                [*place, [task for task, points in curves.items() if points]],
+            )
+            self._put_trial(cursor, kept, curves, told)
+            if before.environment not in (None, kept.environment):
+                sql.delete_environment(cursor, str(before.environment))
+
+    def _put_trial(
+        self,
+        cursor: Cursor,
+        kept: TrialRecord,
+        curves: Mapping[str, Sequence[CurvePoint]],
+        told: Told | None,
+    ) -> None:
+        """All that belongs to a trial but its own row."""
+        place = (kept.study, kept.number)
+        columns = rows.measurement_columns(kept.measurements)
+        sql.insert_columns(cursor, "measurement", place, columns)
+        sql.insert_columns(cursor, "curve", place, rows.curve_columns(curves))
+        cursor.execute(
+            "INSERT INTO log (study, kind, number, told) VALUES (?, ?, ?, ?)",
+            [kept.study, *rows.told_row(told or Told(kept.number))],
+        )
+        self._keep_environment(cursor, kept.environment)
+        sql.add_event(cursor, kept.study, "trial", encoding.trial_event(kept))
 
     def amend(self, study: str, number: int, measurements: Sequence[Measurement]) -> TrialRecord:
         kept = encoding.check_record(
@@ -146,7 +190,7 @@ class DuckDBStore:
     def log(self, study: str) -> list[Asked | Told]:
         with self._reading(study) as cursor:
             found = cursor.execute(
-                "SELECT kind, number, proposal, architecture FROM log WHERE study = ? "
+                "SELECT kind, number, proposal, architecture, told FROM log WHERE study = ? "
                 "ORDER BY sequence",
                 [study],
             ).fetchall()
@@ -336,6 +380,7 @@ def _open(path: Path) -> Cursor:
     try:
         _check_schema(root, path)
         _add_tables(root)
+        _add_columns(root)
         _check_whole(root, path)
     except BaseException:
         root.close()
@@ -389,6 +434,16 @@ def _add_tables(root: Cursor) -> None:
     if not set(latency_rows.TABLES) <= set(tables):
         root.begin()
         root.execute(Path(__file__).with_name("latency.sql").read_text())
+        root.commit()
+
+
+def _add_columns(root: Cursor) -> None:
+    """Columns that a database of version 1 lacks."""
+    if max(sql.column(root, "SELECT version FROM meta"), default=0) < 2:
+        root.begin()
+        root.execute("ALTER TABLE trial ADD COLUMN rung VARCHAR")
+        root.execute("ALTER TABLE log ADD COLUMN told JSON")
+        root.execute("UPDATE meta SET version = 2")
         root.commit()
 
 

@@ -97,8 +97,7 @@ class MemoryStore:
             del self._studies[name]
             for unused in gone.architectures() - self._named(_Study.architectures):
                 self._architectures.pop(unused, None)
-            timed = {row.environment for row in (*self._parts.values(), *self._models.values())}
-            for unused in gone.environments() - self._named(_Study.environments) - timed:
+            for unused in gone.environments() - self._in_use():
                 self._environments.pop(unused, None)
 
     def ask(self, study: str, proposal: Proposal, architecture: Architecture) -> None:
@@ -112,20 +111,49 @@ class MemoryStore:
             there.asked[proposal.number] = entry
             there.log.append(entry)
 
-    def finish(self, record: TrialRecord, curves: Mapping[str, Sequence[CurvePoint]]) -> None:
+    def finish(
+        self,
+        record: TrialRecord,
+        curves: Mapping[str, Sequence[CurvePoint]],
+        told: Told | None = None,
+    ) -> None:
         kept = encoding.check_record(record)
         with self._lock:
             study = self._study(record.study)
             if record.number in study.trials:
                 raise refusals.finished_already(record.study, record.number)
-            if record.environment in self._put:
-                self._environments[record.environment] = self._put[record.environment]
-            study.trials[record.number] = kept
-            study.curves[record.number] = {
-                task: tuple(points) for task, points in curves.items() if points
-            }
-            study.log.append(Told(record.number))
-            self.add_event(record.study, "trial", encoding.trial_event(record))
+            self._put_trial(study, kept, curves, told)
+
+    def advance(
+        self,
+        record: TrialRecord,
+        curves: Mapping[str, Sequence[CurvePoint]],
+        told: Told | None = None,
+    ) -> None:
+        kept = encoding.check_record(record)
+        with self._lock:
+            study = self._study(record.study)
+            before = self.trial(record.study, record.number)
+            if before.state != "stopped":
+                raise refusals.not_stopped(record.study, record.number, before.state)
+            self._put_trial(study, kept, curves, told)
+            if before.environment is not None and before.environment not in self._in_use():
+                self._environments.pop(before.environment, None)
+
+    def _put_trial(
+        self,
+        study: _Study,
+        kept: TrialRecord,
+        curves: Mapping[str, Sequence[CurvePoint]],
+        told: Told | None,
+    ) -> None:
+        if kept.environment in self._put:
+            self._environments[kept.environment] = self._put[kept.environment]
+        study.trials[kept.number] = kept
+        known = study.curves.setdefault(kept.number, {})
+        known.update({task: tuple(points) for task, points in curves.items() if points})
+        study.log.append(told or Told(kept.number))
+        self.add_event(kept.study, "trial", encoding.trial_event(kept))
 
     def amend(self, study: str, number: int, measurements: Sequence[Measurement]) -> TrialRecord:
         with self._lock:
@@ -257,6 +285,13 @@ class MemoryStore:
         if name not in self._studies:
             raise refusals.no_study(name, list(self._studies))
         return self._studies[name]
+
+    def _in_use(self) -> set[str]:
+        """Environments that a trial or a time names."""
+        timed = (*self._parts.values(), *self._models.values())
+        return self._named(_Study.environments) | {
+            row.environment for row in timed if row.environment is not None
+        }
 
     def _named(self, ids: Callable[[_Study], set[str]]) -> set[str]:
         return set().union(*(ids(study) for study in self._studies.values()))

@@ -64,6 +64,13 @@ def finished_already(study: str, number: int) -> Conflict:
     return Conflict(f"trial {number} of study {study!r} is finished already; it is written once")
 
 
+def not_stopped(study: str, number: int, state: str) -> Conflict:
+    """A trial that is to go on and has finished."""
+    return Conflict(
+        f"trial {number} of study {study!r} is {state}; only one that was stopped can go on"
+    )
+
+
 def _near(name: str, names: Sequence[str], what: str) -> str:
     if not names:
         return f"no {what} is stored"

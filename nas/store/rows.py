@@ -20,15 +20,22 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 STUDY = (
     "s.name, s.spec, s.state, s.reason, epoch_us(s.created), s.seconds, "
     # as TrialRecord.evaluated
-    "count(*) FILTER (t.state IN ('complete', 'failed') OR (t.state = 'infeasible' AND EXISTS ("
+    "count(*) FILTER (t.state IN ('complete', 'failed', 'stopped') "
+    "OR (t.state = 'infeasible' AND EXISTS ("
     "SELECT 1 FROM measurement m WHERE m.study = t.study AND m.number = t.number "
     "AND m.stage <> 'static'))), count(t.number)"
 )
 TRIAL = (
     "t.study, t.number, t.architecture, t.answers, t.state, t.proposer, t.fallback, t.repeat_of, "
     "t.reason, t.failure_stage, t.failure_kind, t.failure_message, t.environment, t.weights, "
-    "epoch_us(t.started), t.seconds"
+    "epoch_us(t.started), t.seconds, t.rung"
 )
+TRIAL_CHANGES = (
+    "architecture", "answers", "state", "proposer", "fallback", "repeat_of", "reason",
+    "failure_stage", "failure_kind", "failure_message", "environment", "weights", "started",
+    "seconds", "rung",
+)  # fmt: skip
+"""Columns of the table ``trial`` after study and number."""
 MEASUREMENT = "m.number, m.metric, m.value, m.unit, m.stage, m.low, m.high, m.repeats"
 
 
@@ -85,11 +92,23 @@ def read_architecture(id: str, text: str) -> Architecture:
 
 
 def read_log(row: Row) -> Asked | Told:
-    """A row (kind, number, proposal, architecture)."""
-    kind, number, proposal, architecture = row
+    """A row (kind, number, proposal, architecture, told)."""
+    kind, number, proposal, architecture, told = row
     if kind == "told":
         return Told(number)
+    if told is not None:
+        said = encoding.from_json(told)
+        return Told(number, said["rung"], tuple(said["values"]), said["passes"])
     return Asked(Proposal.model_validate_json(proposal), architecture)
+
+
+def told_row(told: Told) -> Row:
+    """(kind, number, told) of the table ``log``; a trial is told once at each rung and once more
+    when it has finished."""
+    if told.rung is None:
+        return "told", told.number, None
+    said = {"rung": told.rung, "values": told.values, "passes": told.passes}
+    return f"told@{told.rung}", told.number, encoding.to_json(said)
 
 
 def trial_row(record: TrialRecord) -> Row:
@@ -112,6 +131,7 @@ def trial_row(record: TrialRecord) -> Row:
         record.weights,
         record.started,
         record.seconds,
+        record.rung,
     )
 
 
@@ -148,7 +168,7 @@ def _read_measurement(row: Row) -> Measurement:
 
 def _read_trial(row: Row, measurements: tuple[Measurement, ...]) -> TrialRecord:
     study, number, architecture, answers, state, proposer, fallback, repeat_of = row[:8]
-    reason, stage, kind, message, environment, weights, started, seconds = row[8:]
+    reason, stage, kind, message, environment, weights, started, seconds, rung = row[8:]
     return TrialRecord(
         study=study,
         number=number,
@@ -161,6 +181,7 @@ def _read_trial(row: Row, measurements: tuple[Measurement, ...]) -> TrialRecord:
         reason=reason,
         measurements=measurements,
         failure=None if stage is None else Failure(stage=stage, kind=kind, message=message),
+        rung=rung,
         environment=environment,
         weights=weights,
         started=read_time(started),

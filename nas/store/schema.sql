@@ -1,7 +1,8 @@
 -- The tables of a study database, and views for those who read it with SQL.
--- Times are in UTC. A row of `trial` is written once, when the trial has finished, in one
--- transaction with its rows in `measurement`, `curve`, `log` and `event`. Further seeds and a measured
--- latency in place of a composed one change its rows in `measurement` later.
+-- Times are in UTC. A row of `trial` is written when the trial has finished or was stopped at a rung, in
+-- one transaction with its rows in `measurement`, `curve`, `log` and `event`; it changes where a stopped
+-- trial goes on. Further seeds and a measured latency in place of a composed one change its rows in
+-- `measurement` later.
 
 CREATE TABLE meta (
     version INTEGER NOT NULL,           -- of this schema
@@ -41,10 +42,11 @@ CREATE SEQUENCE log_sequence;
 CREATE TABLE log (
     study VARCHAR NOT NULL,
     sequence BIGINT NOT NULL DEFAULT nextval('log_sequence'),
-    kind VARCHAR NOT NULL,              -- asked or told
+    kind VARCHAR NOT NULL,              -- asked, told, or told@0 where it was stopped at a rung
     number INTEGER NOT NULL,            -- of the trial
     proposal JSON,                      -- asked only
     architecture VARCHAR,               -- asked only
+    told JSON,                          -- told@0, told@1 ... only: what the trial had reached there
     PRIMARY KEY (study, kind, number)
 );
 
@@ -53,7 +55,7 @@ CREATE TABLE trial (
     number INTEGER NOT NULL,
     architecture VARCHAR NOT NULL,
     answers JSON NOT NULL,              -- what the space asked and the sampler chose
-    state VARCHAR NOT NULL,             -- complete, infeasible, failed or repeat
+    state VARCHAR NOT NULL,             -- complete, stopped, infeasible, failed or repeat
     proposer VARCHAR NOT NULL,
     fallback VARCHAR,                   -- why the named sampler did not propose it itself
     repeat_of INTEGER,                  -- the trial whose results are served again
@@ -65,6 +67,7 @@ CREATE TABLE trial (
     weights VARCHAR,                    -- file, where kept
     started TIMESTAMPTZ NOT NULL,
     seconds DOUBLE NOT NULL,
+    rung VARCHAR,                       -- after which a stopped trial halted
     PRIMARY KEY (study, number)
 );
 

@@ -105,3 +105,12 @@ def delete_unshared(
         f"AND id NOT IN ({named.format('<>')}){kept}",
         {"study": study},
     )
+
+
+def delete_environment(cursor: Cursor, id: str) -> None:
+    """Deletes an environment that nothing names any more."""
+    named = " UNION ".join(
+        f"SELECT environment FROM {table} WHERE environment IS NOT NULL"
+        for table in ("trial", "part_latency", "model_latency")
+    )
+    cursor.execute(f"DELETE FROM environment WHERE id = ? AND id NOT IN ({named})", [id])

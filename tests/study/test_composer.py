@@ -173,3 +173,23 @@ def test_times_are_known_without_a_measurement_once_their_parts_are_and_never_be
     values = StudyKnowledge(spec, composer.known).values(member)
     assert values[1] == known["decode.latency_ms"]
     assert (composer.known(other) is None) == (not composer.is_ready(other))
+
+
+def test_a_candidate_that_is_stopped_is_not_measured_for_the_front():
+    given = study(trials=9).model_dump(mode="json")
+    given["rungs"].insert(1, {"kind": "train", "tokens": 200})
+    spec = StudySpec.model_validate({**given, "promotion": {}})
+    _, store, world = run(spec)
+    found = records(store, spec)
+    stopped = [r for r in found if r.state == "stopped"]
+    assert stopped
+    assert all(is_composed(latency_of(r)) for r in stopped)
+    _, numbers, _ = front_of(store, spec.name, spec.objectives, spec.limits)
+    assert numbers
+    for record in found:
+        if record.number in numbers:
+            assert latency_of(record).stage == "latency"
+            why = store.environment(record.environment)
+            assert why["measured_because"] == "it could be on the front"
+            assert why["composed"], "what was found before it was stopped is kept"
+    assert not {r.architecture for r in stopped} & set(world.whole)
