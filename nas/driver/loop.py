@@ -17,6 +17,7 @@ from nas.driver.calibration import Calibration
 from nas.driver.composer import Composer, measured_instead
 from nas.driver.confirm import missing_seeds, next_to_measure, next_to_repeat, with_repeat
 from nas.driver.control import PROPOSAL, control_of
+from nas.driver.earlier import EarlierSpaces
 from nas.driver.evaluation import Candidate, Ended, Outcome, Stages, StageStarted
 from nas.driver.fallback import STUCK_AFTER, UniformSearch
 from nas.driver.limits import measure_for_limits, total_violation, violations
@@ -85,6 +86,7 @@ class Driver:
         self._nothing_new: str | None = None
         self._calibration = Calibration(spec)
         self._control_wanted = spec.control
+        self._earlier = EarlierSpaces(store.space_versions(spec.name))
         self._refused_extras: set[int] = set()
         """Trials that could not be made more certain in this run."""
 
@@ -362,6 +364,8 @@ class Driver:
 
     def _tell(self, record: TrialRecord) -> None:
         """Says to the sampler what the record says, so that a replay says the same."""
+        if self._earlier.left_out(record.number):
+            return
         found = [record.first_value(objective.metric) for objective in self.spec.objectives]
         values = [value for value in found if value is not None]
         complete = len(values) == len(found) and record.failure is None
@@ -389,12 +393,23 @@ class Driver:
             else:
                 self._replay(entry, records.get(entry.proposal.number))
 
+    def rebuild(self) -> None:
+        """Takes the sampler to where the log ends, and does nothing else."""
+        self._resume()
+
     def _replay(self, asked: Asked, record: TrialRecord | None) -> None:
-        self.sampler.replay(asked.proposal)
-        self._next = asked.proposal.number + 1
+        number = asked.proposal.number
+        self._earlier.replay(self.sampler, asked.proposal)
+        self._next = number + 1
         if record is not None:
             self._count_news(asked.architecture, record.evaluated)
-            return
+        elif not self._earlier.left_out(number):
+            self._take_up(asked)
+        if number in self._earlier:  # what a sampler of another space repeated says nothing
+            self._without_news = 0
+
+    def _take_up(self, asked: Asked) -> None:
+        """What was under way when an earlier run ended."""
         architecture = self.store.architecture(asked.architecture)
         candidate = self._candidate(asked.proposal, architecture)
         self._unfinished.append(candidate)

@@ -120,6 +120,10 @@ class OptunaSampler(Generic[MemberT]):
                 self._study.enqueue_trial({**unused, **draw.answers})
                 self._new_trial()
 
+    def skip(self, number: int) -> None:
+        with _quiet():  # a failed trial without answers: no model reads it
+            self._add(create_trial(state=TrialState.FAIL))
+
     def _new_trial(self) -> tuple[RecordingDraw, MemberT]:
         self._study.sampler = self._fresh(len(self._trials))
         trial = self._study.ask()
@@ -135,7 +139,7 @@ class OptunaSampler(Generic[MemberT]):
 
     def _add_trial(self, draw: RecordingDraw, proposal: Proposal) -> None:
         self._study.sampler = self._fresh(proposal.number)
-        self._study.add_trial(
+        self._add(
             create_trial(
                 state=TrialState.RUNNING,
                 params=dict(draw.answers),
@@ -143,6 +147,9 @@ class OptunaSampler(Generic[MemberT]):
                 system_attrs=dict(proposal.sampler_state.get("attributes", {})),
             )
         )
+
+    def _add(self, trial: FrozenTrial) -> None:
+        self._study.add_trial(trial)
         added = self._study.get_trials(deepcopy=False)[-1]
         self._trials[added.number] = optuna.Trial(self._study, added._trial_id)
 

@@ -22,7 +22,8 @@ STUDY = (
     # as TrialRecord.evaluated
     "count(*) FILTER (t.state IN ('complete', 'failed') OR (t.state = 'infeasible' AND EXISTS ("
     "SELECT 1 FROM measurement m WHERE m.study = t.study AND m.number = t.number "
-    "AND m.stage <> 'static'))), count(t.number)"
+    "AND m.stage <> 'static'))), count(t.number), "
+    "(SELECT coalesce(max(v.version), 1) FROM space_version v WHERE v.study = s.name)"
 )
 TRIAL = (
     "t.study, t.number, t.architecture, t.answers, t.state, t.proposer, t.fallback, t.repeat_of, "
@@ -39,7 +40,7 @@ def read_time(microseconds: int) -> datetime:
 
 def read_study(row: Row) -> StudyRecord:
     """A row of the columns `STUDY`."""
-    name, spec, state, reason, created, seconds, trials, proposals = row
+    name, spec, state, reason, created, seconds, trials, proposals, version = row
     return StudyRecord(
         name=name,
         spec=encoding.from_json(spec),
@@ -49,6 +50,7 @@ def read_study(row: Row) -> StudyRecord:
         trials=trials,
         proposals=proposals,
         seconds=seconds,
+        space_version=version,
     )
 
 
