@@ -51,7 +51,8 @@ def _play(
     log: Sequence[Asked | Told],
 ) -> "Checking":
     """Plays the part of a log that belongs to the last of some versions."""
-    space = SearchSpace.model_validate(versions[-1].space)
+    is_latest = versions[-1].version == store.study(spec.name).space_version
+    space = spec.space if is_latest else SearchSpace.model_validate(versions[-1].space)
     then = spec.model_copy(update={"space": space})
     sampler = make_sampler(
         then.driver,

@@ -33,7 +33,7 @@ def expand_keep(space: Any, given: Mapping[str, Any]) -> Any:
     for slot in slots:
         if slot in given:
             raise ValueError(
-                f"keep.slots: {slot} is kept and also given as a field of its own; leave one of them out"
+                f"keep.slots: {slot} is kept and also given in the space; leave one of them out"
             )
     family = rest.get("family", "causal_lm")
     if architecture.family != family:
