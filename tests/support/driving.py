@@ -22,7 +22,8 @@ SAMPLERS = [
 
 def study(library: str = "uniform", sampler: str | None = None, **changes: Any) -> StudySpec:
     """A small study with one objective, so that a Gaussian process takes no time either."""
-    changes = {"trials": 6 if sampler == "gp" else 8, "objectives": [{"metric": "text.loss"}], **changes}
+    trials = 6 if sampler == "gp" else 8
+    changes = {"trials": trials, "objectives": [{"metric": "text.loss"}], **changes}
     changes["driver"] = {"library": library, "sampler": sampler}
     spec = StudySpec.model_validate(small_study(**changes))
     return spec if "space" in changes else spec.model_copy(update={"space": small_space()})
