@@ -18,6 +18,7 @@ from nas.api.routes import (
     spaces,
     studies,
     trials,
+    versions,
 )
 from nas.service import Service
 
@@ -48,6 +49,7 @@ def create_app(service: Service) -> FastAPI:
     errors.install(app)
     for module in (
         studies,
+        versions,
         trials,
         fronts,
         proxies,

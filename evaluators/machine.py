@@ -20,9 +20,10 @@ def cores() -> int:
 
 
 def versions() -> dict[str, str]:
-    """Of Python, this package, and the libraries that compute; one that is absent is left out."""
+    """Of Python, this package, and the libraries that compute and propose; one that is absent is
+    left out."""
     found = {"python": platform.python_version(), "nas": nas.__version__}
-    for package in ("torch", "triton", "numpy"):
+    for package in ("torch", "triton", "numpy", "optuna", "nevergrad"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

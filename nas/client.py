@@ -23,7 +23,9 @@ from nas.views import (
     Graph,
     Health,
     LedgerView,
+    ReplayView,
     RepricedView,
+    SpaceVersionView,
     StudyView,
     TrialPage,
     TrialView,
@@ -74,6 +76,19 @@ class Client:
     def delete_study(self, name: str) -> Deleted:
         """Removes a study that is not running."""
         return self._call(Deleted, "DELETE", f"/studies/{name}")
+
+    def change_space(self, name: str, data: Any) -> SpaceVersionView:
+        """Gives a study that is not running another space, as a new version."""
+        path = f"/studies/{name}/space"
+        return self._call(SpaceVersionView, "PUT", path, json=data, timeout=600.0)
+
+    def space_versions(self, name: str) -> tuple[SpaceVersionView, ...]:
+        """All versions of a study's space, oldest first."""
+        return self._list(SpaceVersionView, f"/studies/{name}/space/versions")
+
+    def replay(self, name: str) -> ReplayView:
+        """Derives every proposal again from the log alone."""
+        return self._call(ReplayView, "POST", f"/studies/{name}/replay", timeout=600.0)
 
     def events(self, name: str, *, after: int = -1, follow: bool = False) -> Iterator[Event]:
         """What happened, oldest first; with `follow`, until the study ends."""

@@ -22,7 +22,26 @@ LARGEST_FILE = 4 * 2**20
 
 
 def read_file(path: Path) -> Any:
-    """The data of a YAML or JSON file. Raises BadInput saying where the file goes wrong."""
+    """The data of a YAML or JSON file, an architecture that a space keeps parts of read in as well.
+    Raises BadInput saying where the file goes wrong."""
+    return _with_kept(_load(path), path.parent)
+
+
+def _with_kept(data: Any, folder: Path) -> Any:
+    """A study or a space in which ``keep.from`` is data; a path starts at the file's folder."""
+    if not isinstance(data, Mapping):
+        return data
+    if "space" in data:
+        return {**data, "space": _with_kept(data["space"], folder)}
+    keep = data.get("keep")
+    if not isinstance(keep, Mapping) or not isinstance(keep.get("from"), str):
+        return data
+    place = folder / keep["from"]
+    file = place / "architecture.json" if place.is_dir() else place
+    return {**data, "keep": {**keep, "from": _load(file)}}
+
+
+def _load(path: Path) -> Any:
     import yaml
 
     try:

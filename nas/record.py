@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeAlias
 
 from nas.search_spaces.axes import Scalar
 from nas.search_spaces.base import Model
+from nas.search_spaces.changes import SpaceChanges
 
 TrialState: TypeAlias = Literal["complete", "infeasible", "failed", "repeat", "stopped"]
 """``infeasible`` broke a limit; ``repeat`` was served from the store and used no budget;
@@ -116,6 +117,38 @@ class StudyRecord(Model):
     """All trials, repeats and infeasible ones included."""
     seconds: float = 0.0
     """Time spent running, over all runs."""
+    space_version: int = 1
+    """Of the space in `spec`; counts up from 1 with each change."""
+
+
+class Standing(Model):
+    """Where a proposal of an earlier space stands in a later version."""
+
+    number: int
+    architecture: str
+    answers: dict[str, Scalar] | None
+    """The answers that give the same architecture in the later version; None where it does not
+    hold it."""
+    recorded: bool
+    """Whether these are the answers that were recorded. Else questions were added or renamed."""
+    axis: str | None = None
+    """The first question to which the recorded answers have no answer that counts any more."""
+    reason: str | None = None
+    """Why the recorded answers do not hold, in words."""
+
+
+class SpaceVersion(Model):
+    """One version of a study's space."""
+
+    version: int
+    at: datetime
+    entries: int
+    """Entries of the study's log before it begins."""
+    space: dict[str, Any]
+    changes: SpaceChanges
+    """Against the version before."""
+    earlier: tuple[Standing, ...] = ()
+    """Every proposal that was made before it begins."""
 
 
 class Event(Model):
@@ -124,6 +157,6 @@ class Event(Model):
     sequence: int
     study: str
     kind: str
-    """``state``, ``trial``, ``progress``, ``amended``, ``control`` or ``note``."""
+    """``state``, ``trial``, ``progress``, ``amended``, ``control``, ``space`` or ``note``."""
     at: datetime
     data: dict[str, Any] = {}

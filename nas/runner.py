@@ -81,19 +81,12 @@ class Runner:
 
     def _run(self, spec: StudySpec) -> None:
         from nas.driver import Driver
+        from nas.driver.sampling import sampler_of
         from nas.keeping import WeightKeeper
-        from nas.samplers import make_sampler
 
         run = self._runs[spec.name]
         try:
-            sampler = make_sampler(
-                spec.driver,
-                spec.space,
-                spec.objectives,
-                spec.seed,
-                spec.budget.trials,
-                constrained=bool(spec.limits),
-            )
+            sampler = sampler_of(spec)
             evaluator = self.make_evaluator(spec, self.home)
             try:
                 keeper = WeightKeeper(self.store, spec, self.home)

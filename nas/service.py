@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,9 @@ from nas.views import (
     Graph,
     Health,
     LedgerView,
+    ReplayView,
     RepricedView,
+    SpaceVersionView,
     StudyView,
     TrialPage,
     TrialView,
@@ -52,6 +55,8 @@ class Service:
         self.store = store
         self.settings = settings
         self.runner = runner or Runner(store, settings.home)
+        self._changing = threading.Lock()
+        """Held while a study is resumed or its space is changed: never both at once."""
 
     # Studies -------------------------------------------------------------------------------------
 
@@ -95,10 +100,44 @@ class Service:
                 f"study {name!r} is {record.state}: {record.reason or 'its budget is spent'}; "
                 "start a new study with a larger budget"
             )
-        spec = self._spec(record)
-        self.store.set_state(name, "running")
-        self.runner.start(spec)
+        with self._changing:
+            spec = self._spec(self.store.study(name))
+            self.store.set_state(name, "running")
+            self.runner.start(spec)
         return self.study(name)
+
+    def change_space(self, name: str, data: Any) -> SpaceVersionView:
+        """Gives a study another space as a new version. Raises BadInput with the path of each
+        mistake, and Conflict while it runs or where its budget is spent."""
+        from nas.versions import change_space, versions_of, with_space
+
+        with self._changing:
+            record = self.store.study(name)
+            if name in self.runner.running():
+                raise Conflict(f"study {name!r} is running; stop it first")
+            before = self._spec(record)
+            spec = parse(StudySpec, with_space(before, data))
+            self._check(spec)
+            change_space(self.store, record, before, spec)
+            version = record.space_version + 1
+            reason = f"its space was changed to version {version}; resume goes on in it"
+            self.store.set_state(name, "stopped", reason)
+        return versions_of(self.store, name)[-1]
+
+    def space_versions(self, name: str) -> tuple[SpaceVersionView, ...]:
+        """All versions of a study's space, oldest first. Raises NotFound."""
+        from nas.versions import versions_of
+
+        return versions_of(self.store, name)
+
+    def replay(self, name: str) -> ReplayView:
+        """Derives every proposal again. Raises Conflict while the study runs, whose log grows."""
+        from nas.replaying import replay
+
+        record = self.store.study(name)
+        if name in self.runner.running():
+            raise Conflict(f"study {name!r} is running; stop it first")
+        return replay(self.store, self._spec(record))
 
     def delete_study(self, name: str) -> Deleted:
         """Removes a study with its trials and files. Raises Conflict while it is running."""
@@ -325,13 +364,13 @@ class Service:
     def _check(self, spec: StudySpec) -> None:
         """What only looking at the machine and at the space can tell."""
         from nas.driver.limits import check_limits_reachable
-        from nas.samplers import make_sampler
+        from nas.driver.sampling import sampler_of
 
         check_device(spec.target)
         check_energy(spec)
         for task in spec.tasks:
             task.check()
-        make_sampler(spec.driver, spec.space, spec.objectives, spec.seed, spec.budget.trials)
+        sampler_of(spec)
         check_limits_reachable(spec)
 
     def _spec(self, record: StudyRecord) -> StudySpec:

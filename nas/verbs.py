@@ -21,7 +21,9 @@ from nas.views import (
     Graph,
     Health,
     LedgerView,
+    ReplayView,
     RepricedView,
+    SpaceVersionView,
     StudyView,
     TrialPage,
     TrialView,
@@ -49,6 +51,15 @@ class Verbs(Protocol):
 
     def delete_study(self, name: str) -> Deleted:
         """Removes a study that is not running, with its trials and files."""
+
+    def change_space(self, name: str, data: Any) -> SpaceVersionView:
+        """Gives a study that is not running another space, from its data, as a new version."""
+
+    def space_versions(self, name: str) -> tuple[SpaceVersionView, ...]:
+        """All versions of a study's space, oldest first."""
+
+    def replay(self, name: str) -> ReplayView:
+        """Derives every proposal again from the log alone, and evaluates nothing."""
 
     def events(self, name: str, *, after: int = -1, follow: bool = False) -> Iterator[Event]:
         """What happened, oldest first; with `follow`, until the study ends."""

@@ -2,13 +2,16 @@
 return values and the command line's ``--json``."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 from nas.evaluators.base import Direction
 from nas.ledger.results import Agreement, Judgement
-from nas.record import Measurement, StudyRecord, TrialRecord
+from nas.record import Measurement, Standing, StudyRecord, TrialRecord
 from nas.search_spaces.architecture import Architecture
+from nas.search_spaces.axes import Scalar
 from nas.search_spaces.base import Model
+from nas.search_spaces.changes import SpaceChanges
 from nas.study import DriverSpec, Objective
 
 
@@ -34,6 +37,56 @@ class StudyView(StudyRecord):
     best: tuple[Best, ...]
     seconds_left: float | None
     """Estimate from the pace so far; None before the first trial, 0 when it has ended."""
+
+
+class SpaceVersionView(Model):
+    """One version of a study's space, and what became of the proposals before it."""
+
+    study: str
+    version: int
+    at: datetime
+    space: dict[str, Any]
+    changes: SpaceChanges
+    """Against the version before."""
+    proposals: int
+    """Made in this version."""
+    valid: int
+    """Earlier proposals whose recorded answers stand for the same architecture here."""
+    translated: int
+    """Earlier proposals that other answers stand for, since questions were added or renamed."""
+    invalid: tuple[Standing, ...]
+    """Earlier proposals for which no answers were found. Their trials stay on record; the sampler
+    of this version hears nothing of them."""
+
+
+class Difference(Model):
+    """A proposal that was made otherwise when it was derived again."""
+
+    number: int
+    version: int
+    """Of the space."""
+    recorded: dict[str, Scalar]
+    """Answers."""
+    derived: dict[str, Scalar]
+
+
+class ReplayView(Model):
+    """A study's proposals, derived again from its log; nothing was evaluated."""
+
+    study: str
+    sampler: str
+    proposals: int
+    """In the log."""
+    own: int
+    """Of them, those that the sampler made itself. The others were handed to it as they were
+    recorded."""
+    identical: int
+    """Of its own, those that came out the same, up to the first difference."""
+    first_difference: Difference | None
+    recorded_versions: dict[str, str]
+    """Of the libraries, as the first trial with an environment recorded them."""
+    versions: dict[str, str]
+    """Of the libraries here."""
 
 
 class TrialPage(Model):

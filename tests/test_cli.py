@@ -15,6 +15,7 @@ import yaml
 from nas.cli import main
 from nas.runner import Runner
 from tests.support.fake import FakeEvaluator, small_study
+from tests.support.problems import TINY
 from tests.support.server import Server
 
 
@@ -102,6 +103,26 @@ def test_a_study_is_priced_on_another_target(nas: Any) -> None:
     wrong = nas("reprice", "small", "--target", "target.json")
     assert (wrong.code, wrong.out) == (2, "")
     assert "cuda" in wrong.err
+
+
+def test_a_space_is_changed_its_versions_shown_and_the_study_replayed(nas: Any) -> None:
+    few = {**TINY, "vocab": 256, "dim": 16}
+    nas("study", "start", write(small_study(trials=60, space=few)), "--json")
+    wider = {**few, "dim": {"choice": [16, 32]}, "depth": 1}
+    done = nas("study", "space", "small", write(wider, "wider.yaml"))
+    assert done.code == 0, done.err
+    assert "new question: dim" in done.out
+    assert re.search(r"earlier proposals 0 are valid as recorded, \d+ under other", done.out)
+    assert re.search(r"^  trial \d+: not asked any more.*depth = 2", done.out, re.MULTILINE)
+    nas("study", "resume", "small", "--json")
+    shown = nas("study", "versions", "small").out
+    assert re.search(r"^version 1 .*\n(.*\n)*version 2 ", shown)
+    assert len(json.loads(nas("study", "versions", "small", "--json").out)) == 2
+    assert re.search(
+        r"identical (\d+) of \1 proposals of optuna", nas("study", "replay", "small").out
+    )
+    wrong = nas("study", "space", "small", write({**few, "depth": 0}, "wrong.yaml"))
+    assert (wrong.code, "space.depth" in wrong.err) == (2, True)
 
 
 def test_papers_with_their_parts_and_what_is_missing(nas: Any) -> None:

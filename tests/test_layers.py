@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("nas.driver",),
     ("nas.views", "nas.fronts", "nas.keeping", "nas.proxies"),
     ("nas.runner", "nas.inputs", "nas.exporting", "nas.repricing", "nas.remeasuring", "nas.verbs"),
-    ("nas.bench",),
+    ("nas.bench", "nas.versions", "nas.replaying"),
     ("nas.service", "nas.client"),
     ("nas.cli", "nas.api", "nas.__main__"),
 )

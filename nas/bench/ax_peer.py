@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nas.bench.running import NeverSkips
 from nas.bench.table import Row, Table
 from nas.record import Proposal
 from nas.search_spaces.axes import Axis, RecordingDraw, ReplayDraw, Scalar
@@ -11,7 +12,7 @@ from nas.search_spaces.axes import Axis, RecordingDraw, ReplayDraw, Scalar
 AX = "peer:ax"
 
 
-class AxPeer:
+class AxPeer(NeverSkips):
     """One client with its own generation strategy, asked for one trial at a time.
 
     Questions are choices of positions, ordered where the answers are numbers; questions and

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nas.bench.ax_peer import AX, AxPeer
-from nas.bench.running import Rules
+from nas.bench.running import NeverSkips, Rules
 from nas.bench.table import Row, Table
 from nas.record import Proposal
 from nas.samplers.base import Sampler
@@ -46,7 +46,7 @@ def make_peer(name: str, table: Table, rules: Rules, seed: int) -> Sampler[Row]:
     return NevergradPeer(name, NEVERGRAD[sampler], table, rules, seed)
 
 
-class OptunaPeer:
+class OptunaPeer(NeverSkips):
     """One study with one sampler object: NSGA-II with a population of 20, TPE multivariate, all
     else as Optuna has it."""
 
@@ -122,7 +122,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-class NevergradPeer:
+class NevergradPeer(NeverSkips):
     """One optimiser over a dictionary of choices; several objectives are told as a list, from
     which Nevergrad makes its own loss."""
 

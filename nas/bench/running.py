@@ -53,6 +53,14 @@ def run(name: str, sampler: Sampler[Row], table: Table, rules: Rules, seed: int)
     return _Run(sampler, table, rules, seed).trace(name)
 
 
+class NeverSkips:
+    """What the peers share with the samplers of a study, and have no use for."""
+
+    def skip(self, number: int) -> None:
+        """A table does not change, so that no number goes without a row."""
+        raise AssertionError(f"number {number} of a table was skipped")
+
+
 class _Run:
     def __init__(self, sampler: Sampler[Row], table: Table, rules: Rules, seed: int) -> None:
         self.sampler = sampler

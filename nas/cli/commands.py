@@ -145,6 +145,41 @@ def study_stop(name: Name, as_json: Json = False, server: Server = None) -> None
     show(study) if as_json else print_study(study)
 
 
+@study_app.command("space")
+def study_space(name: Name, file: File, as_json: Json = False, server: Server = None) -> None:
+    """Give a study that is not running another space, from a file, as a new version."""
+    from nas.cli.tables import print_version
+
+    data = read_file(file)
+    with backend(server) as verbs:
+        version = verbs.change_space(name, data)
+    show(version) if as_json else print_version(version)
+
+
+@study_app.command("versions")
+def study_versions(name: Name, as_json: Json = False, server: Server = None) -> None:
+    """The versions of a study's space, and which trials each of them holds."""
+    from nas.cli.tables import print_version
+
+    with backend(server) as verbs:
+        versions = verbs.space_versions(name)
+    if as_json:
+        show(versions)
+        return
+    for version in versions:
+        print_version(version)
+
+
+@study_app.command("replay")
+def study_replay(name: Name, as_json: Json = False, server: Server = None) -> None:
+    """Derive every proposal again from the log alone; nothing is trained or measured."""
+    from nas.cli.tables import print_replay
+
+    with backend(server) as verbs:
+        found = verbs.replay(name)
+    show(found) if as_json else print_replay(found)
+
+
 @study_app.command("delete")
 def study_delete(name: Name, as_json: Json = False, server: Server = None) -> None:
     """Remove a study with its trials and files."""

@@ -13,7 +13,9 @@ from nas.views import (
     Front,
     LedgerView,
     ReferenceView,
+    ReplayView,
     RepricedView,
+    SpaceVersionView,
     StudyView,
     TrialView,
     driver_text,
@@ -198,6 +200,53 @@ def print_study(study: StudyView) -> None:
         console.print(f"proposed by {driver_text(study.driver)}", markup=False, highlight=False)
     if study.reason:
         console.print(f"{study.state}: {study.reason}")
+
+
+def print_version(version: SpaceVersionView) -> None:
+    """One version of a space: what changed, and which proposals it does not hold."""
+    lines = [f"version {version.version} of {version.at:%Y-%m-%d %H:%M}: "]
+    lines[0] += f"{version.proposals} proposals made in it"
+    changes = version.changes
+    if changes.fields:
+        lines.append(f"  fields changed: {', '.join(changes.fields)}")
+    lines += [f"  new question: {axis}" for axis in changes.added]
+    lines += [f"  no question any more: {axis}" for axis in changes.removed]
+    lines += [f"  {each.axis}: {each.after}; it was {each.before}" for each in changes.changed]
+    if version.version > 1:
+        earlier = version.valid + version.translated + len(version.invalid)
+        lines.append(
+            f"  of {earlier} earlier proposals {version.valid} are valid as recorded, "
+            f"{version.translated} under other answers, {len(version.invalid)} are not in it"
+        )
+    lines += [f"  trial {each.number}: {each.reason}" for each in version.invalid]
+    for line in lines:
+        console.print(line, markup=False, highlight=False)
+
+
+def print_replay(found: ReplayView) -> None:
+    """Whether a study can be derived again."""
+    others = found.proposals - found.own
+    console.print(
+        f"identical {found.identical} of {found.own} proposals of {found.sampler}"
+        + (f" ({others} more had other proposers)" if others else "")
+    )
+    if found.first_difference is None:
+        return
+    first = found.first_difference
+    then, now = first.recorded, first.derived
+    differing = [
+        f"  {axis}: recorded {then.get(axis, '-')}, derived {now.get(axis, '-')}"
+        for axis in dict.fromkeys((*then, *now))
+        if then.get(axis, ...) != now.get(axis, ...)
+    ]
+    versions = [
+        f"  {name}: recorded with {used}, here {found.versions.get(name, 'absent')}"
+        for name, used in found.recorded_versions.items()
+        if found.versions.get(name) != used
+    ]
+    console.print(f"first difference: proposal {first.number}")
+    for line in (*differing, *versions):
+        console.print(line, markup=False, highlight=False)
 
 
 def print_trial(trial: TrialView) -> None:

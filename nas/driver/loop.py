@@ -16,6 +16,7 @@ from nas.driver.calibration import Calibration
 from nas.driver.composer import Composer, measured_instead
 from nas.driver.confirm import missing_seeds, next_to_measure, next_to_repeat, with_repeat
 from nas.driver.control import PROPOSAL, control_of
+from nas.driver.earlier import EarlierSpaces
 from nas.driver.evaluation import Candidate, Ended, Outcome, Stages, StageStarted
 from nas.driver.fallback import STUCK_AFTER, UniformSearch
 from nas.driver.limits import measure_for_limits, total_violation, violations
@@ -88,6 +89,7 @@ class Driver:
         self._calibration = Calibration(spec)
         self._stopping = Stopping(spec, evaluator.stages, self._note)
         self._control_wanted = spec.control
+        self._earlier = EarlierSpaces(store.space_versions(spec.name))
         self._refused_extras: set[int] = set()
         """Trials that could not be made more certain in this run."""
 
@@ -394,6 +396,8 @@ class Driver:
 
     def _tell(self, record: TrialRecord, told: Told) -> None:
         """Says to the sampler what the log and the record say, so that a replay says the same."""
+        if self._earlier.left_out(record.number):
+            return
         if told.rung is not None:
             if self._stopping.heard(told):
                 values = [value for value in told.values if value is not None]
@@ -430,12 +434,23 @@ class Driver:
             else:
                 self._replay(entry, records.get(entry.proposal.number))
 
+    def rebuild(self) -> None:
+        """Takes the sampler to where the log ends, and does nothing else."""
+        self._resume()
+
     def _replay(self, asked: Asked, record: TrialRecord | None) -> None:
-        self.sampler.replay(asked.proposal)
-        self._next = asked.proposal.number + 1
+        number = asked.proposal.number
+        self._earlier.replay(self.sampler, asked.proposal)
+        self._next = number + 1
         if record is not None:
             self._count_news(asked.architecture, record.evaluated)
-            return
+        elif not self._earlier.left_out(number):
+            self._take_up(asked)
+        if number in self._earlier:  # what a sampler of another space repeated says nothing
+            self._without_news = 0
+
+    def _take_up(self, asked: Asked) -> None:
+        """What was under way when an earlier run ended."""
         architecture = self.store.architecture(asked.architecture)
         candidate = self._candidate(asked.proposal, architecture)
         self._unfinished.append(candidate)

@@ -82,4 +82,9 @@ class Sampler(Protocol[Decoded]):
         """
 
     def replay(self, proposal: Proposal) -> None:
-        """Take a recorded proposal for the answer of the next ``ask``."""
+        """Take a recorded proposal for the answer of the next ``ask``. One that another proposer
+        made counts as a point that was tried, not as a step of the sampler's own."""
+
+    def skip(self, number: int) -> None:
+        """Count the next number without a proposal. Nothing is told of it: what was proposed under
+        it in an earlier version of the space is no member any more."""

@@ -103,6 +103,9 @@ class NevergradSampler(Generic[MemberT]):
             self._candidates.pop()
         self._candidates.append(self._unasked(proposal.answers))
 
+    def skip(self, number: int) -> None:
+        self._candidates.append(None)
+
     def _answers(self, candidate: Any) -> Answers:
         known: Answers = {name: _answer(axis, None) for name, axis in self.space.axes.items()}
         value = candidate.value  # computed anew at each access

@@ -126,7 +126,7 @@ class OptunaSampler(Generic[MemberT]):
 
     def _once_more(self, trial: optuna.Trial) -> optuna.Trial:
         """A further trial with the answers of another one."""
-        return self._running(
+        return self._added(
             create_trial(
                 state=TrialState.RUNNING,
                 params=trial.params,
@@ -134,7 +134,7 @@ class OptunaSampler(Generic[MemberT]):
             )
         )
 
-    def _running(self, frozen: FrozenTrial) -> optuna.Trial:
+    def _added(self, frozen: FrozenTrial) -> optuna.Trial:
         """A trial of the study that was not asked for."""
         self._study.add_trial(frozen)
         added = self._study.get_trials(deepcopy=False)[-1]
@@ -151,6 +151,10 @@ class OptunaSampler(Generic[MemberT]):
                 self._study.enqueue_trial({**unused, **draw.answers})
                 self._new_trial()
 
+    def skip(self, number: int) -> None:
+        with _quiet():  # a failed trial without answers: no model reads it
+            self._trials[number] = self._added(create_trial(state=TrialState.FAIL))
+
     def _new_trial(self) -> tuple[RecordingDraw, MemberT]:
         self._study.sampler = self._fresh(len(self._trials))
         trial = self._study.ask()
@@ -166,7 +170,7 @@ class OptunaSampler(Generic[MemberT]):
 
     def _add_trial(self, draw: RecordingDraw, proposal: Proposal) -> None:
         self._study.sampler = self._fresh(proposal.number)
-        self._trials[proposal.number] = self._running(
+        self._trials[proposal.number] = self._added(
             create_trial(
                 state=TrialState.RUNNING,
                 params=dict(draw.answers),

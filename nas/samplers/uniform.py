@@ -43,3 +43,6 @@ class UniformSampler(Generic[MemberT]):
 
     def replay(self, proposal: Proposal) -> None:
         self._next = proposal.number + 1
+
+    def skip(self, number: int) -> None:
+        self._next = number + 1

@@ -14,6 +14,7 @@ from nas.record import (
     Event,
     Measurement,
     Proposal,
+    SpaceVersion,
     StudyRecord,
     StudyState,
     TrialRecord,
@@ -90,6 +91,14 @@ class Store(Protocol):
 
     def delete_study(self, name: str) -> None:
         """Removes the study and everything that belongs to it alone."""
+
+    def change_space(self, name: str, spec: Mapping[str, Any], version: SpaceVersion) -> None:
+        """Puts `spec`, which has another space, in place of the study's, keeps the version, and
+        writes a ``space`` event. Raises Conflict if it does not follow on the latest version, or
+        the log is not as long any more as when it was drawn up."""
+
+    def space_versions(self, name: str) -> list[SpaceVersion]:
+        """All versions of the study's space, oldest first; at least one."""
 
     def ask(self, study: str, proposal: Proposal, architecture: Architecture) -> None:
         """Logs a proposal before anything is done with it, and keeps its architecture. Raises

@@ -18,9 +18,17 @@ import duckdb
 from nas.errors import StoreError
 from nas.evaluators.base import CurvePoint
 from nas.evaluators.composed.records import ModelLatency, PartLatency, Setting
-from nas.record import Event, Measurement, Proposal, StudyRecord, StudyState, TrialRecord
+from nas.record import (
+    Event,
+    Measurement,
+    Proposal,
+    SpaceVersion,
+    StudyRecord,
+    StudyState,
+    TrialRecord,
+)
 from nas.search_spaces.architecture import Architecture
-from nas.store import encoding, latency_rows, opening, refusals, rows, sql, statements
+from nas.store import encoding, latency_rows, opening, refusals, rows, sql, statements, versions
 from nas.store.base import Asked, Point, Told, TrialQuery
 from nas.store.sql import Cursor
 
@@ -29,7 +37,9 @@ VERSION = 2
 OF_A_STUDY = ("log", "trial", "measurement", "curve", "event")
 FIRST_TABLES = ("meta", "study", "architecture", "environment", *OF_A_STUDY)
 """Those that every database has had."""
-TABLES = (*FIRST_TABLES, *latency_rows.TABLES)
+TABLES = (*FIRST_TABLES, *latency_rows.TABLES, *versions.TABLES)
+ADDED_TABLES = {"latency.sql": latency_rows.TABLES, "versions.sql": versions.TABLES}
+"""Later ones, by the file that makes them."""
 CONFIG: dict[str, Any] = {
     "threads": 1,  # queries are small, and latency is being measured beside them
     "autoinstall_known_extensions": False,  # never fetch anything
@@ -94,9 +104,35 @@ class DuckDBStore:
             sql.delete_unshared(
                 cursor, "environment", ("trial",), name, also=("part_latency", "model_latency")
             )
-            for table in OF_A_STUDY:
+            for table in (*OF_A_STUDY, *versions.TABLES):
                 cursor.execute(f"DELETE FROM {table} WHERE study = ?", [name])
             cursor.execute("DELETE FROM study WHERE name = ?", [name])
+
+    def change_space(self, name: str, spec: Mapping[str, Any], version: SpaceVersion) -> None:
+        text = encoding.to_json(spec)
+        with self._writing(name) as cursor:
+            known = self._versions(cursor, name)
+            entries = sql.one(cursor, "SELECT count(*) FROM log WHERE study = $name", name=name)
+            if (len(known) + 1, entries) != (version.version, (version.entries,)):
+                raise refusals.space_moved_on(name)
+            kept = known if len(known) == 1 else []  # the first one comes with the first change
+            for each in (*kept, version):
+                row = versions.row(name, each)
+                cursor.execute(f"INSERT INTO space_version VALUES ({sql.marks(row)})", row)
+            cursor.execute("UPDATE study SET spec = ? WHERE name = ?", [text, name])
+            sql.add_event(cursor, name, "space", versions.event(version))
+
+    def space_versions(self, name: str) -> list[SpaceVersion]:
+        with self._reading(name) as cursor:
+            return self._versions(cursor, name)
+
+    def _versions(self, cursor: Cursor, name: str) -> list[SpaceVersion]:
+        found = cursor.execute(
+            f"SELECT {versions.COLUMNS} FROM space_version WHERE study = ? ORDER BY version", [name]
+        ).fetchall()
+        if found:
+            return [versions.read(row) for row in found]
+        return [versions.first(sql.studies(cursor, "WHERE s.name = $name", name=name)[0])]
 
     def ask(self, study: str, proposal: Proposal, architecture: Architecture) -> None:
         text = encoding.to_json(proposal.model_dump())
@@ -393,7 +429,7 @@ def _create(path: Path) -> None:
     draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}.new")
     try:
         with duckdb.connect(draft, config=CONFIG) as root:
-            for name in ("schema.sql", "latency.sql"):
+            for name in ("schema.sql", *ADDED_TABLES):
                 root.execute(Path(__file__).with_name(name).read_text())
             root.execute("INSERT INTO meta VALUES (?, ?)", [VERSION, encoding.now()])
         _move(draft, path)
@@ -431,10 +467,11 @@ def _add_tables(root: Cursor) -> None:
     """Tables that a database of an older release lacks. They change nothing that is there, so that
     release can still read the file, and the version of the schema stays."""
     tables = sql.column(root, "SELECT table_name FROM duckdb_tables()")
-    if not set(latency_rows.TABLES) <= set(tables):
-        root.begin()
-        root.execute(Path(__file__).with_name("latency.sql").read_text())
-        root.commit()
+    for name, added in ADDED_TABLES.items():
+        if not set(added) <= set(tables):
+            root.begin()
+            root.execute(Path(__file__).with_name(name).read_text())
+            root.commit()
 
 
 def _add_columns(root: Cursor) -> None:

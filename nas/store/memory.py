@@ -8,9 +8,17 @@ from typing import Any, TypeVar
 
 from nas.evaluators.base import CurvePoint
 from nas.evaluators.composed.records import ModelLatency, PartLatency, Setting
-from nas.record import Event, Measurement, Proposal, StudyRecord, StudyState, TrialRecord
+from nas.record import (
+    Event,
+    Measurement,
+    Proposal,
+    SpaceVersion,
+    StudyRecord,
+    StudyState,
+    TrialRecord,
+)
 from nas.search_spaces.architecture import Architecture
-from nas.store import encoding, latency_rows, refusals
+from nas.store import encoding, latency_rows, refusals, versions
 from nas.store.base import Asked, Point, Told, TrialQuery
 
 Latency = TypeVar("Latency", PartLatency, ModelLatency)
@@ -23,6 +31,10 @@ class _Study:
     record: StudyRecord
     """Without its counts of trials."""
     key: str | None
+    requested: dict[str, Any] = field(default_factory=dict)
+    """The spec with which it was created."""
+    versions: list[SpaceVersion] = field(default_factory=list)
+    """Of its space; empty until the first change."""
     asked: dict[int, Asked] = field(default_factory=dict)
     log: list[Asked | Told] = field(default_factory=list)
     trials: dict[int, TrialRecord] = field(default_factory=dict)
@@ -35,6 +47,7 @@ class _Study:
     def show(self) -> StudyRecord:
         evaluated = sum(trial.evaluated for trial in self.trials.values())
         counts = {"trials": evaluated, "proposals": len(self.trials)}
+        counts["space_version"] = max(1, len(self.versions))
         return self.record.model_copy(update=counts, deep=True)
 
     def architectures(self) -> set[str]:
@@ -64,13 +77,13 @@ class MemoryStore:
         with self._lock:
             for there in self._studies.values():
                 if key is not None and there.key == key:
-                    if (there.record.name, there.record.spec) != (name, plain):
+                    if (there.record.name, there.requested) != (name, plain):
                         raise refusals.key_used(key, there.record.name)
                     return there.show()
             if name in self._studies:
                 raise refusals.name_taken(name)
             record = StudyRecord(name=name, spec=plain, state="running", created=encoding.now())
-            self._studies[name] = _Study(record, key)
+            self._studies[name] = _Study(record, key, requested=plain)
             return self._studies[name].show()
 
     def study(self, name: str) -> StudyRecord:
@@ -99,6 +112,23 @@ class MemoryStore:
                 self._architectures.pop(unused, None)
             for unused in gone.environments() - self._in_use():
                 self._environments.pop(unused, None)
+
+    def change_space(self, name: str, spec: Mapping[str, Any], version: SpaceVersion) -> None:
+        plain = encoding.from_json(encoding.to_json(spec))
+        with self._lock:
+            study = self._study(name)
+            known = self.space_versions(name)
+            if (version.version, version.entries) != (len(known) + 1, len(study.log)):
+                raise refusals.space_moved_on(name)
+            study.versions = [*known, version.model_copy(deep=True)]
+            study.change(spec=plain)
+            self.add_event(name, "space", versions.event(version))
+
+    def space_versions(self, name: str) -> list[SpaceVersion]:
+        with self._lock:
+            study = self._study(name)
+            found = study.versions or [versions.first(study.record)]
+            return [version.model_copy(deep=True) for version in found]
 
     def ask(self, study: str, proposal: Proposal, architecture: Architecture) -> None:
         encoding.to_json(proposal.model_dump())  # refuses what a file could not hold

@@ -54,6 +54,11 @@ def key_used(key: str, name: str) -> Conflict:
     )
 
 
+def space_moved_on(study: str) -> Conflict:
+    """A version of a space that was drawn up for a study as it is no more."""
+    return Conflict(f"study {study!r} went on while its space was being changed; try again")
+
+
 def asked_already(study: str, number: int) -> Conflict:
     """A proposal under a number that another one has."""
     return Conflict(f"study {study!r} has a proposal {number} already; numbers count up from 0")

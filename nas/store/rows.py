@@ -23,7 +23,8 @@ STUDY = (
     "count(*) FILTER (t.state IN ('complete', 'failed', 'stopped') "
     "OR (t.state = 'infeasible' AND EXISTS ("
     "SELECT 1 FROM measurement m WHERE m.study = t.study AND m.number = t.number "
-    "AND m.stage <> 'static'))), count(t.number)"
+    "AND m.stage <> 'static'))), count(t.number), "
+    "(SELECT coalesce(max(v.version), 1) FROM space_version v WHERE v.study = s.name)"
 )
 TRIAL = (
     "t.study, t.number, t.architecture, t.answers, t.state, t.proposer, t.fallback, t.repeat_of, "
@@ -46,7 +47,7 @@ def read_time(microseconds: int) -> datetime:
 
 def read_study(row: Row) -> StudyRecord:
     """A row of the columns `STUDY`."""
-    name, spec, state, reason, created, seconds, trials, proposals = row
+    name, spec, state, reason, created, seconds, trials, proposals, version = row
     return StudyRecord(
         name=name,
         spec=encoding.from_json(spec),
@@ -56,6 +57,7 @@ def read_study(row: Row) -> StudyRecord:
         trials=trials,
         proposals=proposals,
         seconds=seconds,
+        space_version=version,
     )
 
 

@@ -28,10 +28,17 @@ def preset(name: str) -> dict[str, Any]:
 
 
 def expand_preset(space: Any) -> Any:
-    """``{"preset": name, field: ...}`` with the preset's fields filled in; anything else as it is.
+    """``{"preset": name, field: ...}`` with the preset's fields filled in, and ``keep`` with what
+    it keeps (``frozen.py``); anything else as it is.
 
     A field that is given replaces the preset's whole field.
     """
+    from nas.search_spaces.frozen import expand_keep
+
+    return expand_keep(_with_preset(space), space if isinstance(space, Mapping) else {})
+
+
+def _with_preset(space: Any) -> Any:
     if not isinstance(space, Mapping) or "preset" not in space:
         return space
     name = space["preset"]

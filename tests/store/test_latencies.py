@@ -13,7 +13,7 @@ from nas.evaluators.composed.device import device_key
 from nas.evaluators.composed.records import ModelLatency, PartLatency, Setting
 from nas.store import latency_rows
 from nas.store.base import Store, TrialQuery
-from nas.store.duckdb import FIRST_TABLES, DuckDBStore
+from nas.store.duckdb import TABLES, DuckDBStore
 from tests.store.samples import measurement, record, run_trial
 
 AT = datetime(2025, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
@@ -148,7 +148,7 @@ def test_a_database_from_before_latencies_were_kept_still_opens(tmp_path: Path) 
         tables = {
             row[0] for row in root.execute("SELECT table_name FROM duckdb_tables()").fetchall()
         }
-    assert tables == {*FIRST_TABLES, *latency_rows.TABLES}
+    assert tables == set(TABLES)
 
 
 def test_latencies_are_there_when_the_file_is_opened_again(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ class Model:
     def expected(self, features: Floats, known: Floats) -> list[tuple[Floats, Floats]]:
         """For each objective mean and deviation [m] of its cost at candidates [m, F]; `known`
         [m, M] are costs, exact where they are not NaN."""
-        found = []
+        found: list[tuple[Floats, Floats]] = []
         for objective, surface in enumerate(self.surfaces):
             given = known[:, objective]
             exact = np.isfinite(given)

@@ -5,7 +5,7 @@ Objectives are costs here: those that are maximised are negated.
 n observations, M objectives, F features
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple
 
@@ -67,17 +67,28 @@ class Observations(Generic[MemberT]):
 
     def __init__(self, directions: Sequence[Direction]) -> None:
         self.directions = list(directions)
-        self.entries: list[Entry[MemberT]] = []
+        self.proposals = 0
+        self._entries: dict[int, Entry[MemberT]] = {}
 
     def add(self, choice: Choice[MemberT]) -> None:
         """A further proposal."""
-        self.entries.append(Entry(choice))
+        self._entries[self.proposals] = Entry(choice)
+        self.proposals += 1
+
+    def skip(self) -> None:
+        """A number without a proposal."""
+        self.proposals += 1
+
+    @property
+    def entries(self) -> Collection[Entry[MemberT]]:
+        """In order of number."""
+        return self._entries.values()
 
     def tell(
         self, number: int, values: Sequence[float] | None, violation: float, rung: int | None
     ) -> None:
         """What became of a proposal; see ``samplers.base.Sampler.tell``."""
-        entry = self.entries[number]
+        entry = self._entries[number]
         entry.is_told = True
         entry.violation = violation
         if values is None:

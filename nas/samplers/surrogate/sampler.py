@@ -62,7 +62,7 @@ class SurrogateSampler(Generic[MemberT]):
         self._model: Model | None = None
 
     def ask(self) -> tuple[Proposal, MemberT]:
-        number = len(self.observations.entries)
+        number = self.observations.proposals
         known = len(self.observations.with_values)
         if known < STARTUP:
             choice = self._uniform(number)
@@ -90,6 +90,9 @@ class SurrogateSampler(Generic[MemberT]):
         self.observations.add(choice)
         if "fitted" in proposal.sampler_state:
             self._model_for(choice.features).restore(proposal.sampler_state["fitted"])
+
+    def skip(self, number: int) -> None:
+        self.observations.skip()
 
     # The first ones ------------------------------------------------------------------------------
 

@@ -1,0 +1,19 @@
+"""The sampler of a study, with what the study knows of candidates beforehand."""
+
+from nas.driver.knowledge import StudyKnowledge
+from nas.samplers import Sampler, make_sampler
+from nas.search_spaces.architecture import Architecture
+from nas.study import StudySpec
+
+
+def sampler_of(spec: StudySpec) -> Sampler[Architecture]:
+    """A fresh one; two of the same study, taken through the same calls, propose the same."""
+    return make_sampler(
+        spec.driver,
+        spec.space,
+        spec.objectives,
+        spec.seed,
+        spec.budget.trials,
+        constrained=bool(spec.limits),
+        knowledge=StudyKnowledge(spec) if spec.driver.library == "nas" else None,
+    )

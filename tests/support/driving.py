@@ -1,0 +1,96 @@
+"""Studies driven in the thread of the test, with the fake evaluator, and stopped at a trial."""
+
+import threading
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from nas.driver import Driver
+from nas.record import TrialRecord
+from nas.samplers import make_sampler
+from nas.search_spaces.space import SearchSpace
+from nas.store.base import Asked, Store, TrialQuery
+from nas.study import NEVERGRAD_SAMPLERS, OPTUNA_SAMPLERS, StudySpec
+from tests.support.fake import FakeEvaluator, small_study
+
+SAMPLERS = [
+    ("uniform", "uniform"),
+    *(("optuna", name) for name in OPTUNA_SAMPLERS),
+    *(("nevergrad", name) for name in NEVERGRAD_SAMPLERS),
+]
+
+
+def study(library: str = "uniform", sampler: str | None = None, **changes: Any) -> StudySpec:
+    """A small study with one objective, so that a Gaussian process takes no time either."""
+    trials = 6 if sampler == "gp" else 8
+    changes = {"trials": trials, "objectives": [{"metric": "text.loss"}], **changes}
+    changes["driver"] = {"library": library, "sampler": sampler}
+    spec = StudySpec.model_validate(small_study(**changes))
+    return spec if "space" in changes else spec.model_copy(update={"space": small_space()})
+
+
+@cache
+def small_space() -> SearchSpace:
+    """That of the small study; its questions are looked for once."""
+    return SearchSpace.model_validate(small_study()["space"])
+
+
+def sampler_of(spec: StudySpec) -> Any:
+    """As the runner makes it."""
+    return make_sampler(
+        spec.driver,
+        spec.space,
+        spec.objectives,
+        spec.seed,
+        spec.budget.trials,
+        constrained=bool(spec.limits),
+    )
+
+
+def create(store: Store, spec: StudySpec) -> None:
+    """The study, not yet begun."""
+    store.create_study(spec.name, spec.model_dump(mode="json"), None)
+
+
+def drive(
+    spec: StudySpec,
+    store: Store,
+    *,
+    trials: int | None = None,
+    sampler: Any = None,
+    evaluator: Callable[[StudySpec], Any] = FakeEvaluator,
+) -> tuple[str, str]:
+    """Runs a study as a new process would; with `trials`, until so many more have finished."""
+    stop, finished = threading.Event(), []
+
+    def on_event(kind: str, data: Any) -> None:
+        finished.extend([data] if kind == "trial" else [])
+        if trials is not None and len(finished) >= trials:
+            stop.set()
+
+    driver = Driver(
+        spec,
+        sampler or sampler_of(spec),
+        evaluator(spec),
+        store,
+        stop=stop,
+        on_event=on_event,
+    )
+    state, reason = driver.run()
+    store.set_state(spec.name, state, reason)
+    return state, reason
+
+
+def records(store: Store, spec: StudySpec) -> list[TrialRecord]:
+    """All finished trials."""
+    return store.trials(spec.name, TrialQuery())[0]
+
+
+def essence(store: Store, spec: StudySpec) -> list[dict[str, Any]]:
+    """What has to be the same however often a study was stopped."""
+    return [r.model_dump(exclude={"started", "seconds"}) for r in records(store, spec)]
+
+
+def proposals(store: Store, spec: StudySpec) -> list[Any]:
+    """Everything that was proposed, with what the sampler needs to rebuild itself."""
+    return [entry.proposal for entry in store.log(spec.name) if isinstance(entry, Asked)]
