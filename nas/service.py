@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas import __version__
 from nas.describe import one_line
@@ -25,6 +25,7 @@ from nas.views import (
     Best,
     CostView,
     Deleted,
+    DoubtInterval,
     ExportedFile,
     ExportView,
     Front,
@@ -39,6 +40,10 @@ from nas.views import (
     Validation,
     curve_view,
 )
+
+if TYPE_CHECKING:
+    from nas.doubt import Error
+    from nas.fronts import Doubt
 
 ENDED = ("stopped", "complete", "exhausted", "failed")
 
@@ -159,7 +164,8 @@ class Service:
         self, name: str, *, metrics: Sequence[str] = (), limits: Sequence[Limit] = ()
     ) -> Front:
         """Trials that no other beats on every metric. Raises BadInput for an unknown metric."""
-        from nas.fronts import front_of
+        from nas.doubt import CONTENDER, LEVEL
+        from nas.fronts import doubt_of, front_of
 
         spec = self._spec(self.store.study(name))
         for index, metric in enumerate(metrics):
@@ -172,10 +178,24 @@ class Service:
             for metric in (metrics or asked)
         )
         considered, chosen, knee = front_of(self.store, name, objectives, limits)
-        points = tuple(
-            self._front_point(name, number, objectives, number == knee) for number in chosen
+        doubt = doubt_of(self.store, name, objectives, limits, seed=spec.seed)
+        shares = doubt.probabilities
+        near = [n for n, share in shares.items() if share > CONTENDER and n not in chosen]
+        near.sort(key=lambda number: (-shares[number], number))
+
+        def points(numbers: Sequence[int]) -> tuple[FrontPoint, ...]:
+            return tuple(self._front_point(name, n, objectives, n == knee, doubt) for n in numbers)
+
+        return Front(
+            study=name,
+            metrics=objectives,
+            considered=considered,
+            points=points(chosen),
+            contenders=points(near),
+            level=LEVEL,
+            draws=doubt.draws,
+            doubt=doubt.reason,
         )
-        return Front(study=name, metrics=objectives, considered=considered, points=points)
 
     def proxies(self, name: str, *, metric: str | None = None) -> LedgerView:
         """How far each cheap measurement can be trusted. Raises BadInput for a metric that is not
@@ -341,7 +361,12 @@ class Service:
         return next(point.trial for point in points if point.knee)
 
     def _front_point(
-        self, name: str, number: int, objectives: Sequence[Objective], knee: bool
+        self,
+        name: str,
+        number: int,
+        objectives: Sequence[Objective],
+        knee: bool,
+        doubt: "Doubt",
     ) -> FrontPoint:
         record = self.store.trial(name, number)
         wanted = [*(objective.metric for objective in objectives), "params"]
@@ -352,6 +377,11 @@ class Service:
             description=one_line(self.store.architecture(record.architecture)),
             values={metric: values[metric] for metric in wanted if metric in values},
             knee=knee,
+            probability=doubt.probabilities.get(number),
+            intervals={
+                metric: _interval(values[metric].value, error)
+                for metric, error in doubt.errors.get(number, {}).items()
+            },
         )
 
     def _view(self, record: StudyRecord) -> StudyView:
@@ -412,6 +442,11 @@ def check_energy(spec: StudySpec) -> None:
                 raise BadInput.at(
                     path, meter, given=metric, accepted="a metric that this machine can measure"
                 )
+
+
+def _interval(value: float, error: "Error") -> DoubtInterval:
+    low, high = error.interval(value)
+    return DoubtInterval(low=low, high=high, source=error.source)
 
 
 def _known_metric(metric: str, known: dict[str, Any], path: str) -> None:

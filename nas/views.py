@@ -61,8 +61,20 @@ class TrialView(TrialRecord):
     environment_json: dict[str, Any] | None
 
 
+class DoubtInterval(Model):
+    """Where the true value of a metric lies, at the level of its front."""
+
+    low: float
+    high: float
+    source: Literal["exact", "seeds", "other seeds", "repeats", "interval"]
+    """``exact``: closed form or counted. ``seeds``: this candidate's own runs, with the deviation
+    of a run that all repeated candidates show; ``other seeds``: that deviation alone. ``repeats``:
+    of a timing. ``interval``: of what was composed or extrapolated."""
+
+
 class FrontPoint(Model):
-    """One trial that no other trial beats on every metric."""
+    """One trial that no other trial beats on every metric; or a contender, which one does beat, but
+    perhaps by chance."""
 
     trial: int
     architecture: str
@@ -71,6 +83,10 @@ class FrontPoint(Model):
     """The metrics of the front, then the parameter count."""
     knee: bool
     """Whether this is the best compromise, the point furthest from the line of the extremes."""
+    probability: float | None = None
+    """That no other trial truly beats it; None where `Front.doubt` says why."""
+    intervals: dict[str, DoubtInterval] = {}
+    """Of the metrics of the front about whose spread something is known."""
 
 
 class Front(Model):
@@ -82,6 +98,14 @@ class Front(Model):
     """Complete trials that have all of the metrics and meet the limits."""
     points: tuple[FrontPoint, ...]
     """Sorted by the first metric, best first."""
+    contenders: tuple[FrontPoint, ...] = ()
+    """Trials beside the front that are on it with more than 20 %, the likeliest first."""
+    level: float = 0.8
+    """Of the intervals."""
+    draws: int = 0
+    """Of the errors, from which the probabilities were counted."""
+    doubt: str | None = None
+    """Why there are no probabilities."""
 
 
 class ProxyView(Agreement, Judgement):

@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("nas.search_spaces",),
     ("nas.record", "nas.rungs", "nas.evaluators.base", "nas.evaluators.tasks"),
     ("nas.evaluators.metrics", "nas.evaluators.latency.points", "nas.evaluators.scores.spec"),
-    ("nas.study", "nas.pareto", "nas.distance", "nas.describe", "nas.ledger"),
+    ("nas.study", "nas.pareto", "nas.doubt", "nas.distance", "nas.describe", "nas.ledger"),
     ("nas.graph", "nas.drawing"),
     ("nas.evaluators", "nas.export", "nas.samplers", "nas.store", "nas.settings"),
     ("nas.driver",),

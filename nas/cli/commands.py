@@ -207,7 +207,7 @@ def front(
     server: Server = None,
 ) -> None:
     """The Pareto front of a study."""
-    from nas.cli.tables import console, front_table
+    from nas.cli.tables import print_front
 
     wanted = [metric.strip() for metric in metrics.split(",") if metric.strip()]
     with backend(server) as verbs:
@@ -215,8 +215,7 @@ def front(
     if as_json:
         show(found)
         return
-    console.print(front_table(found) if found.points else "no complete trial yet")
-    console.print(f"{len(found.points)} of {found.considered} complete trials are on the front")
+    print_front(found)
 
 
 @app.command()

@@ -8,7 +8,16 @@ from rich.table import Table
 
 from nas.record import Measurement, TrialRecord
 from nas.search_spaces.papers import PaperEntry, summary
-from nas.views import CostView, Front, LedgerView, ReferenceView, RepricedView, StudyView, TrialView
+from nas.views import (
+    CostView,
+    Front,
+    FrontPoint,
+    LedgerView,
+    ReferenceView,
+    RepricedView,
+    StudyView,
+    TrialView,
+)
 
 PIPE_COLUMNS = 140
 console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
@@ -48,21 +57,36 @@ def with_spread(measurement: Measurement) -> str:
     return f"{text} ({low}..{high})"
 
 
-def front_table(front: Front) -> Table:
-    """The front, one point a row; the knee is marked."""
+def front_table(front: Front, points: Sequence[FrontPoint] | None = None) -> Table:
+    """The front, or other points in its metrics, one a row; the knee is marked."""
+    shown = front.points if points is None else points
+    no_shares = all(point.probability is None for point in shown)
     names = [objective.metric for objective in front.metrics]
     names += [] if "params" in names else ["params"]
     rows = [
         (
             f"{point.trial}{' knee' if point.knee else ''}",
+            *(() if no_shares else (f"{point.probability:.0%}",)),
             *(with_spread(point.values[name]) if name in point.values else "" for name in names),
             point.description,
         )
-        for point in front.points
+        for point in shown
     ]
     arrows = {o.metric: "↓" if o.direction == "minimize" else "↑" for o in front.metrics}
     columns = [f">{name} {arrows.get(name, '')}".rstrip() for name in names]
-    return table(("trial", *columns, "architecture"), rows)
+    on_front = () if no_shares else (">on front",)
+    return table(("trial", *on_front, *columns, "architecture"), rows)
+
+
+def print_front(front: Front) -> None:
+    """The front, how sure it is, and what chance may have kept from it."""
+    console.print(front_table(front) if front.points else "no complete trial yet")
+    console.print(f"{len(front.points)} of {front.considered} complete trials are on the front")
+    if front.contenders:
+        console.print("beside it, but on it with more than 20 %:")
+        console.print(front_table(front, front.contenders))
+    if front.doubt:
+        console.print(f"how sure it is, is not known: {front.doubt}", markup=False)
 
 
 def print_ledger(ledger: LedgerView) -> None:
