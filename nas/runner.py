@@ -81,6 +81,7 @@ class Runner:
 
     def _run(self, spec: StudySpec) -> None:
         from nas.driver import Driver
+        from nas.driver.budget import expected_trials
         from nas.keeping import WeightKeeper
         from nas.samplers import make_sampler
 
@@ -91,7 +92,7 @@ class Runner:
                 spec.space,
                 spec.objectives,
                 spec.seed,
-                spec.budget.trials,
+                expected_trials(spec),
                 constrained=bool(spec.limits),
             )
             evaluator = self.make_evaluator(spec, self.home)

@@ -18,6 +18,7 @@ from nas.search_spaces.listing import CatalogueEntry, entries
 from nas.search_spaces.papers import PaperEntry, papers
 from nas.search_spaces.spaces import preset, preset_names
 from nas.settings import Settings
+from nas.spending import Cost, total
 from nas.store.base import Store, TrialQuery
 from nas.study import Limit, Objective, StudySpec, Target
 from nas.validation import parse
@@ -152,8 +153,11 @@ class Service:
         architecture = self.store.architecture(record.architecture)
         curves = self.store.curves(name, number)
         environment = record.environment
+        trained = total(s for s in self.store.spendings(name) if s.number == number)
         return TrialView(
             **dict(record),
+            train_tokens=trained.tokens,
+            train_flops=trained.flops,
             description=one_line(architecture),
             architecture_json=architecture,
             curves={task: curve_view(points) for task, points in curves.items()},
@@ -339,6 +343,7 @@ class Service:
 
     def _check(self, spec: StudySpec) -> None:
         """What only looking at the machine and at the space can tell."""
+        from nas.driver.budget import expected_trials
         from nas.driver.limits import check_limits_reachable
         from nas.samplers import make_sampler
 
@@ -346,7 +351,7 @@ class Service:
         check_energy(spec)
         for task in spec.tasks:
             task.check()
-        make_sampler(spec.driver, spec.space, spec.objectives, spec.seed, spec.budget.trials)
+        make_sampler(spec.driver, spec.space, spec.objectives, spec.seed, expected_trials(spec))
         check_limits_reachable(spec)
 
     def _spec(self, record: StudyRecord) -> StudySpec:
@@ -393,17 +398,23 @@ class Service:
         if record.state == "running" and not running:
             fields |= {"state": "stopped", "reason": "interrupted; resume goes on from here"}
         best = best_of(self.store, record.name, spec.objectives)
+        trained = total(self.store.spendings(record.name))
         return StudyView(
             **fields,
             objectives=spec.objectives,
             budget_trials=spec.budget.trials,
             budget_minutes=spec.budget.minutes,
+            budget_train_tokens=spec.budget.total_train_tokens,
+            budget_train_flops=spec.budget.total_train_flops,
+            train_tokens=trained.tokens,
+            train_flops=trained.flops,
+            share=_share(spec, record, trained),
             counts=count_states(self.store, record.name),
             best=tuple(
                 Best(metric=m.metric, value=m.value, unit=m.unit, trial=number)
                 for number, m in best
             ),
-            seconds_left=_seconds_left(spec, record) if running else 0.0,
+            seconds_left=_seconds_left(spec, record, trained) if running else 0.0,
         )
 
 
@@ -459,11 +470,27 @@ def _known_metric(metric: str, known: dict[str, Any], path: str) -> None:
         )
 
 
-def _seconds_left(spec: StudySpec, record: StudyRecord) -> float | None:
+def _share(spec: StudySpec, record: StudyRecord, trained: Cost) -> float:
+    """How much of the budget is spent: 0 to 1, by the bound that comes first. Operations may go a
+    little beyond theirs."""
+    budget = spec.budget
+    pairs = (
+        (record.trials, budget.trials),
+        (trained.tokens, budget.total_train_tokens),
+        (trained.flops, budget.total_train_flops),
+    )
+    shares = [spent / most for spent, most in pairs if most is not None]
+    if not shares and budget.minutes is not None:
+        shares = [record.seconds / 60 / budget.minutes]
+    return min(1.0, max(shares))
+
+
+def _seconds_left(spec: StudySpec, record: StudyRecord, trained: Cost) -> float | None:
     """From the pace so far and the clock, whichever ends first."""
     minutes = spec.budget.minutes
     by_clock = None if minutes is None else max(0.0, minutes * 60 - record.seconds)
-    if record.trials == 0:
+    share = _share(spec, record, trained)
+    if record.trials == 0 or share == 0.0:
         return by_clock
-    by_trials = (spec.budget.trials - record.trials) * record.seconds / record.trials
-    return by_trials if by_clock is None else min(by_trials, by_clock)
+    by_pace = (1 / share - 1) * record.seconds
+    return by_pace if by_clock is None else min(by_pace, by_clock)

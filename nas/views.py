@@ -25,8 +25,16 @@ class StudyView(StudyRecord):
     """A study and how far it has come."""
 
     objectives: tuple[Objective, ...]
-    budget_trials: int
+    budget_trials: int | None
     budget_minutes: float | None
+    budget_train_tokens: int | None = None
+    budget_train_flops: float | None = None
+    train_tokens: int = 0
+    """Spent on training, by trials, further seeds and the control."""
+    train_flops: float = 0.0
+    share: float = 0.0
+    """Of the budget that is spent, by the bound that comes first; the clock is left out where there
+    is another."""
     counts: dict[str, int]
     """Trials by state."""
     best: tuple[Best, ...]
@@ -54,6 +62,10 @@ class CurveView(Model):
 
 class TrialView(TrialRecord):
     """One trial in full."""
+
+    train_tokens: int = 0
+    """That it was trained on, its further seeds included."""
+    train_flops: float = 0.0
 
     description: str
     architecture_json: Architecture

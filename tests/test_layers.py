@@ -13,7 +13,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("nas.kernels", "nas.plan", "nas.validation"),
     ("nas.search_spaces",),
     ("nas.record", "nas.rungs", "nas.evaluators.base", "nas.evaluators.tasks"),
-    ("nas.evaluators.metrics", "nas.evaluators.latency.points", "nas.evaluators.scores.spec"),
+    ("nas.evaluators.metrics", "nas.evaluators.schedule", "nas.spending", "nas.evaluators.latency.points", "nas.evaluators.scores.spec"),
     ("nas.study", "nas.pareto", "nas.doubt", "nas.distance", "nas.describe", "nas.ledger"),
     ("nas.graph", "nas.drawing"),
     ("nas.evaluators", "nas.export", "nas.samplers", "nas.store", "nas.settings"),

@@ -151,20 +151,36 @@ def print_repriced(found: RepricedView) -> None:
     console.print(f"{found.measured} of {len(found.points)} measured whole on {machine}")
 
 
+def spent_text(study: StudyView) -> str:
+    """Of each quantity that the budget bounds, how much is spent: ``3/8 trials``."""
+    parts = []
+    if study.budget_trials is not None:
+        parts.append(f"{study.trials}/{study.budget_trials} trials")
+    else:
+        parts.append(f"{study.trials} trials")
+    if study.budget_train_tokens is not None:
+        parts.append(f"{study.train_tokens:,}/{study.budget_train_tokens:,} tokens")
+    if study.budget_train_flops is not None:
+        parts.append(f"{study.train_flops:.3g}/{study.budget_train_flops:.3g} FLOPs")
+    if study.budget_minutes is not None:
+        parts.append(f"{study.seconds / 60:.3g}/{study.budget_minutes:g} min")
+    return ", ".join(parts)
+
+
 def study_table(studies: Sequence[StudyView]) -> Table:
     """Studies, one a row."""
     rows = [
         (
             study.name,
             study.state,
-            f"{study.trials}/{study.budget_trials}",
+            spent_text(study),
             study.proposals,
             f"{study.seconds:.0f}",
             "  ".join(f"{best.metric} {number(best.value, best.unit)}" for best in study.best),
         )
         for study in studies
     ]
-    return table(("study", "state", ">trials", ">proposals", ">seconds", "best so far"), rows)
+    return table(("study", "state", ">spent", ">proposals", ">seconds", "best so far"), rows)
 
 
 def trial_table(trials: Sequence[TrialRecord], metrics: Sequence[str]) -> Table:
@@ -208,6 +224,9 @@ def print_study(study: StudyView) -> None:
     console.print(study_table([study]))
     counts = ", ".join(f"{count} {state}" for state, count in study.counts.items() if count)
     console.print(f"proposals: {counts or 'none yet'}")
+    if study.train_tokens:
+        spent = f"{study.train_tokens:,} tokens, {study.train_flops:.3g} FLOPs"
+        console.print(f"spent on training: {spent}", highlight=False)
     if study.reason:
         console.print(f"{study.state}: {study.reason}")
 

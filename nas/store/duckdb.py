@@ -20,6 +20,7 @@ from nas.evaluators.base import CurvePoint
 from nas.evaluators.composed.records import ModelLatency, PartLatency, Setting
 from nas.record import Event, Measurement, Proposal, StudyRecord, StudyState, TrialRecord
 from nas.search_spaces.architecture import Architecture
+from nas.spending import Spending
 from nas.store import encoding, latency_rows, opening, refusals, rows, sql, statements
 from nas.store.base import Asked, Point, Told, TrialQuery
 from nas.store.sql import Cursor
@@ -29,7 +30,9 @@ VERSION = 1
 OF_A_STUDY = ("log", "trial", "measurement", "curve", "event")
 FIRST_TABLES = ("meta", "study", "architecture", "environment", *OF_A_STUDY)
 """Those that every database has had."""
-TABLES = (*FIRST_TABLES, *latency_rows.TABLES)
+ADDED_TABLES = {"latency.sql": latency_rows.TABLES, "spending.sql": ("spending",)}
+"""By the file that makes them: those that a database of an older release lacks."""
+TABLES = (*FIRST_TABLES, *(table for tables in ADDED_TABLES.values() for table in tables))
 CONFIG: dict[str, Any] = {
     "threads": 1,  # queries are small, and latency is being measured beside them
     "autoinstall_known_extensions": False,  # never fetch anything
@@ -94,7 +97,7 @@ class DuckDBStore:
             sql.delete_unshared(
                 cursor, "environment", ("trial",), name, also=("part_latency", "model_latency")
             )
-            for table in OF_A_STUDY:
+            for table in (*OF_A_STUDY, "spending"):
                 cursor.execute(f"DELETE FROM {table} WHERE study = ?", [name])
             cursor.execute("DELETE FROM study WHERE name = ?", [name])
 
@@ -212,6 +215,20 @@ class DuckDBStore:
                 "WHERE study = ? AND number IN (SELECT unnest(?::INTEGER[]))",
                 [study, list(numbers)],
             )
+
+    def add_spending(self, study: str, spending: Spending) -> None:
+        with self._writing(study) as cursor:
+            row = rows.spending_row(study, spending)
+            cursor.execute(
+                f"INSERT INTO spending ({rows.SPENDING_OF_STUDY}) VALUES ({sql.marks(row)})", row
+            )
+
+    def spendings(self, study: str) -> list[Spending]:
+        with self._reading(study) as cursor:
+            found = cursor.execute(
+                f"SELECT {rows.SPENDING} FROM spending WHERE study = ? ORDER BY sequence", [study]
+            ).fetchall()
+        return [rows.read_spending(row) for row in found]
 
     def add_event(self, study: str, kind: str, data: Mapping[str, Any]) -> Event:
         with self._writing(study) as cursor:
@@ -348,7 +365,7 @@ def _create(path: Path) -> None:
     draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}.new")
     try:
         with duckdb.connect(draft, config=CONFIG) as root:
-            for name in ("schema.sql", "latency.sql"):
+            for name in ("schema.sql", *ADDED_TABLES):
                 root.execute(Path(__file__).with_name(name).read_text())
             root.execute("INSERT INTO meta VALUES (?, ?)", [VERSION, encoding.now()])
         _move(draft, path)
@@ -386,10 +403,11 @@ def _add_tables(root: Cursor) -> None:
     """Tables that a database of an older release lacks. They change nothing that is there, so that
     release can still read the file, and the version of the schema stays."""
     tables = sql.column(root, "SELECT table_name FROM duckdb_tables()")
-    if not set(latency_rows.TABLES) <= set(tables):
-        root.begin()
-        root.execute(Path(__file__).with_name("latency.sql").read_text())
-        root.commit()
+    for name, added in ADDED_TABLES.items():
+        if not set(added) <= set(tables):
+            root.begin()
+            root.execute(Path(__file__).with_name(name).read_text())
+            root.commit()
 
 
 def _check_whole(root: Cursor, path: Path) -> None:

@@ -13,7 +13,7 @@ from nas.evaluators.composed.device import device_key
 from nas.evaluators.composed.records import ModelLatency, PartLatency, Setting
 from nas.store import latency_rows
 from nas.store.base import Store, TrialQuery
-from nas.store.duckdb import FIRST_TABLES, DuckDBStore
+from nas.store.duckdb import TABLES, DuckDBStore
 from tests.store.samples import measurement, record, run_trial
 
 AT = datetime(2025, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
@@ -137,10 +137,11 @@ def test_a_database_from_before_latencies_were_kept_still_opens(tmp_path: Path) 
         made.create_study("s", {"seed": 0}, None)
         run_trial(made, record(0, {"loss": 1.5}))
     with duckdb.connect(path) as root:
-        for table in latency_rows.TABLES:
+        for table in (*latency_rows.TABLES, "spending"):
             root.execute(f"DROP TABLE {table}")
     for _ in range(2):
         with closing(DuckDBStore(path)) as store:
+            assert store.spendings("s") == []
             store.put_part_latencies([part("p")])
             assert store.part_latencies(setting()) == [part("p")]
             assert store.trials("s", TrialQuery())[0][0].measurements == (measurement("loss", 1.5),)
@@ -148,7 +149,7 @@ def test_a_database_from_before_latencies_were_kept_still_opens(tmp_path: Path) 
         tables = {
             row[0] for row in root.execute("SELECT table_name FROM duckdb_tables()").fetchall()
         }
-    assert tables == {*FIRST_TABLES, *latency_rows.TABLES}
+    assert tables == set(TABLES)
 
 
 def test_latencies_are_there_when_the_file_is_opened_again(tmp_path: Path) -> None:
