@@ -10,6 +10,7 @@ from nas.api import errors
 from nas.api.dependencies import check_token
 from nas.api.routes import (
     catalogue,
+    comparisons,
     exports,
     fronts,
     health,
@@ -50,6 +51,7 @@ def create_app(service: Service) -> FastAPI:
         studies,
         trials,
         fronts,
+        comparisons,
         proxies,
         repricings,
         exports,

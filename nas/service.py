@@ -24,6 +24,7 @@ from nas.study import Limit, Objective, StudySpec, Target
 from nas.validation import parse
 from nas.views import (
     Best,
+    Comparison,
     CostView,
     Deleted,
     DoubtInterval,
@@ -207,6 +208,14 @@ class Service:
         from nas.proxies import ledger_of
 
         return ledger_of(self.store, self._spec(self.store.study(name)), metric)
+
+    def compare(self, first: str, second: str, *, metrics: Sequence[str] = ()) -> Comparison:
+        """Two studies at equal cost. Raises BadInput for a metric that not both have, and Conflict
+        where the objectives differ or nothing is complete."""
+        from nas.comparing import compare
+
+        specs = [self._spec(self.store.study(name)) for name in (first, second)]
+        return compare(self.store, specs[0], specs[1], metrics)
 
     def export(
         self,

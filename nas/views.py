@@ -2,7 +2,7 @@
 return values and the command line's ``--json``."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from nas.evaluators.base import Direction
 from nas.ledger.results import Agreement, Judgement
@@ -118,6 +118,62 @@ class Front(Model):
     """Of the errors, from which the probabilities were counted."""
     doubt: str | None = None
     """Why there are no probabilities."""
+
+
+Resource: TypeAlias = Literal["train_tokens", "train_flops", "trials", "seconds"]
+"""What two studies may have spent alike. ``seconds`` are those of evaluations, added up over
+workers."""
+
+
+class Cut(Model):
+    """Two studies when both had spent the same."""
+
+    resource: Resource
+    at: float
+    first: float
+    """Hypervolume as a share of the box between the best values of both fronts and the reference:
+    0 to 1, by what was known then, before further seeds."""
+    second: float
+    first_trials: int
+    """Evaluated by then."""
+    second_trials: int
+    leads: Literal["first", "second"] | None
+
+
+class Side(Model):
+    """One of two studies that are compared."""
+
+    study: str
+    spent: dict[str, float]
+    """By resource: what the trials took, without control and further seeds."""
+    in_all: dict[str, float]
+    """Training tokens and FLOPs with control and further seeds."""
+    covers: float
+    """Share of the other's front that this one's front dominates."""
+    front: tuple[tuple[float, ...], ...]
+    """Final values of the metrics, best in the first one first."""
+
+
+class Difference(Model):
+    """A setting in which two studies differ."""
+
+    path: str
+    first: Any
+    second: Any
+
+
+class Comparison(Model):
+    """Two studies at equal cost. Each is one run: what a difference owes to chance, only further
+    studies with other seeds can say."""
+
+    first: Side
+    second: Side
+    metrics: tuple[Objective, ...]
+    reference: dict[str, float]
+    """The point from which hypervolumes are counted: a tenth of the range beyond the worst of both
+    fronts."""
+    differs: tuple[Difference, ...]
+    cuts: tuple[Cut, ...]
 
 
 class ProxyView(Agreement, Judgement):

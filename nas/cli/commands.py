@@ -219,6 +219,25 @@ def front(
 
 
 @app.command()
+def compare(
+    first: Name,
+    second: Annotated[str, typer.Argument(help="Name of the other study.")],
+    metric: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="A metric that both have; may be given again. Default: the objectives."),
+    ] = None,
+    as_json: Json = False,
+    server: Server = None,
+) -> None:
+    """Compare two studies at equal training tokens, FLOPs, trials and seconds."""
+    from nas.cli.comparing import print_comparison
+
+    with backend(server) as verbs:
+        found = verbs.compare(first, second, metrics=metric or [])
+    show(found) if as_json else print_comparison(found)
+
+
+@app.command()
 def proxies(
     name: Name,
     metric: Annotated[

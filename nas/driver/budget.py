@@ -171,11 +171,13 @@ class BudgetKeeper:
 
     @property
     def _kept_flops(self) -> float:
-        """For further seeds, if they cost what trials cost so far."""
+        """For further seeds, if they cost what trials cost so far; half of the budget at most, so
+        that a search is left."""
         if not self._trials_that_trained:
             return 0.0
         usual = self._of_trials.flops / self._trials_that_trained
-        return usual * self._needs.confirm / self._needs.candidate
+        wanted = usual * self._needs.confirm / self._needs.candidate
+        return min(wanted, (self.budget.total_train_flops or 0.0) / 2)
 
 
 def _plus(cost: Cost, spending: Spending) -> Cost:

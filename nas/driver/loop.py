@@ -231,7 +231,6 @@ class Driver:
             while (repeated := next_to_repeat(self.spec, usable)) is not None:
                 if self._start_repeats(repeated):
                     return
-                self._refused_extras.add(repeated.number)
                 usable = [r for r in usable if r.number != repeated.number]
 
     def _start_repeats(self, chosen: TrialRecord) -> bool:
@@ -243,8 +242,9 @@ class Driver:
         for repeat in missing_seeds(self.spec, chosen):
             candidate = self._again(chosen, stages, repeat)
             if not self.budget.has_room(self._cost(candidate, stages)):
-                note = {"text": f"trial {chosen.number} is not repeated: the budget has no room"}
+                note = {"text": f"trial {chosen.number} is not repeated further: the budget has no room"}
                 self.store.add_event(self.spec.name, "note", note)
+                self._refused_extras.add(chosen.number)
                 break
             self._start(candidate)
         return bool(self._running)
