@@ -230,8 +230,8 @@ def _side(
 
 
 def _covered(by: Floats, points: Floats) -> float:
-    """Share of some points [K, M] that one of `by` dominates: set coverage (Zitzler and Thiele, IEEE
-    Transactions on Evolutionary Computation 3(4), 1999), here with strict dominance."""
+    """Share of some points [K, M] that one of `by` dominates: set coverage (Zitzler and Thiele,
+    IEEE Transactions on Evolutionary Computation 3(4), 1999), here with strict dominance."""
     as_good = (by[:, None] <= points[None]).all(axis=2)
     better = (by[:, None] < points[None]).any(axis=2)
     return float((as_good & better).any(axis=0).mean())

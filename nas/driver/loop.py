@@ -242,8 +242,8 @@ class Driver:
         for repeat in missing_seeds(self.spec, chosen):
             candidate = self._again(chosen, stages, repeat)
             if not self.budget.has_room(self._cost(candidate, stages)):
-                note = {"text": f"trial {chosen.number} is not repeated further: the budget has no room"}
-                self.store.add_event(self.spec.name, "note", note)
+                text = f"trial {chosen.number} is not repeated further: the budget has no room"
+                self.store.add_event(self.spec.name, "note", {"text": text})
                 self._refused_extras.add(chosen.number)
                 break
             self._start(candidate)

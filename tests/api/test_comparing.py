@@ -23,7 +23,7 @@ def test_two_studies_are_compared_over_http(client: Client, http: httpx.Client) 
     assert {difference.path for difference in found.differs} == {"seed"}
     assert http.get("/studies/left/comparisons/right").json() == found.model_dump(mode="json")
     assert len(client.compare("left", "right", metrics=["params"]).metrics) == 1
-    with pytest.raises(BadInput, match="text.loss"):
+    with pytest.raises(BadInput, match=r"text\.loss"):
         client.compare("left", "right", metrics=["lost"])
     with pytest.raises(NotFound, match="nobody"):
         client.compare("left", "nobody")

@@ -128,8 +128,8 @@ def test_further_seeds_for_which_no_operations_are_left_are_not_run():
         trials=0,
         seconds=0,
         needs=needs,
-        spendings=[spending(0, 10, 34.0), spending(-1, 10, 1.0)],
-    )  # two further seeds, of 34 each, are kept for
+        spendings=[spending(0, 10, 49.0), spending(-1, 10, 1.0)],
+    )  # two further seeds, of 49 each, are kept for, but half of the budget at most
     assert keeper.spent() is not None
     assert spec.confirm_tokens == 4 * ONE
 
