@@ -289,7 +289,7 @@ def _fronts(costs: Floats) -> NDArray[np.bool_]:
         found[draws, places[first]] |= left[draws, first]
         left[draws, first] = False
         _strike(left, costs[:, draws, first][:, :, None], costs)
-        kept = left.any(axis=0)
+        kept = np.atleast_1d(left.any(axis=0))
         if 2 * np.count_nonzero(kept) < len(kept):
             left, costs, places = left[:, kept], costs[:, :, kept], places[kept]
     placed = np.empty_like(found)

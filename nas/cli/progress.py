@@ -60,8 +60,8 @@ def _watch_bar(verbs: Verbs, name: str, pressed: threading.Event) -> StudyView:
         study = verbs.study(name)
         task = bar.add_task(name, total=1.0, spent="", best="", left="")
         while True:
-            shown = {"best": best_text(study), "left": left_text(study)}
-            bar.update(task, completed=study.share, spent=spent_text(study), **shown)
+            spent, best, left = spent_text(study), best_text(study), left_text(study)
+            bar.update(task, completed=study.share, spent=spent, best=best, left=left)
             if study.state != "running":
                 return study
             _pause(pressed)
