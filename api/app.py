@@ -10,6 +10,7 @@ from nas.api import errors
 from nas.api.dependencies import check_token
 from nas.api.routes import (
     catalogue,
+    comparisons,
     exports,
     fronts,
     health,
@@ -52,6 +53,7 @@ def create_app(service: Service) -> FastAPI:
         versions,
         trials,
         fronts,
+        comparisons,
         proxies,
         repricings,
         exports,

@@ -1,6 +1,9 @@
 """Which sampler a study gets that leaves the choice to us (``driver: auto``)."""
 
+from statistics import median
+
 from nas.search_spaces.space import SearchSpace
+from nas.spending import cost_of
 from nas.study import DriverSpec, StudySpec
 
 FEWEST_TO_LEARN = 8
@@ -13,6 +16,12 @@ DRAWN = 256
 """Random members that are counted to tell whether a space is small."""
 SMALL = DRAWN // 4
 """Distinct members at most, if each was met four times on average: then hardly any was missed."""
+
+
+USUAL_TRIALS = 200
+"""That a sampler prepares for where only the clock bounds a study."""
+_MEMBERS = 33
+"""Of a space, from which the usual cost of a candidate is taken."""
 
 
 def choose(spec: StudySpec) -> tuple[DriverSpec, str]:
@@ -33,8 +42,26 @@ def with_driver(spec: StudySpec) -> StudySpec:
     return spec.model_copy(update={"driver": choose(spec)[0]})
 
 
+def expected_trials(spec: StudySpec) -> int:
+    """About how many trials the budget allows, for samplers that pace themselves by it: the least
+    that a bound on trials, tokens or operations leaves, and `USUAL_TRIALS` where only the clock
+    bounds the study. A candidate's operations are the median over some random members."""
+    budget, control = spec.budget, int(spec.control)
+    found = [] if budget.trials is None else [budget.trials]
+    if budget.total_train_tokens is not None:
+        left = budget.total_train_tokens - spec.confirm_tokens
+        found.append(left // spec.candidate_tokens - control)
+    if budget.total_train_flops is not None:
+        members = (spec.space.example(seed) for seed in range(_MEMBERS))
+        costs = (cost_of(m, spec.trainings, spec.tasks, resume=spec.resume) for m in members)
+        usual = median(cost.flops for cost in costs)
+        extra = spec.confirm_tokens / spec.candidate_tokens + control
+        found.append(int(budget.total_train_flops / usual - extra))
+    return max(1, min(found, default=USUAL_TRIALS))
+
+
 def _chosen(spec: StudySpec) -> tuple[str, str, str]:
-    trials, objectives = spec.budget.trials, len(spec.objectives)
+    trials, objectives = expected_trials(spec), len(spec.objectives)
     members = _members_of_small(spec.space)
     if members is not None and members <= trials:
         return (

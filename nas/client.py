@@ -16,6 +16,7 @@ from nas.search_spaces.papers import PaperEntry
 from nas.store.base import TrialQuery
 from nas.study import Limit
 from nas.views import (
+    Comparison,
     CostView,
     Deleted,
     ExportView,
@@ -138,6 +139,11 @@ class Client:
         """How far each cheap measurement can be trusted."""
         params = {} if metric is None else {"metric": metric}
         return self._call(LedgerView, "GET", f"/studies/{name}/proxies", params=params)
+
+    def compare(self, first: str, second: str, *, metrics: Sequence[str] = ()) -> Comparison:
+        """Two studies at equal cost."""
+        path, params = f"/studies/{first}/comparisons/{second}", {"metric": list(metrics)}
+        return self._call(Comparison, "GET", path, params=params)
 
     def export(
         self,

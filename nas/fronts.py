@@ -1,6 +1,7 @@
 """The trade-off of a study, from what its store holds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -8,6 +9,53 @@ from nas.pareto import front, knee
 from nas.record import Measurement
 from nas.store.base import Store, TrialQuery
 from nas.study import Limit, Objective
+
+if TYPE_CHECKING:
+    from nas.doubt import Error
+
+
+class Doubt(NamedTuple):
+    """How sure a front is, by number of the trial."""
+
+    probabilities: Mapping[int, float]
+    """That nothing dominates a trial; empty where `reason` says why."""
+    errors: Mapping[int, Mapping[str, "Error"]]
+    """Of each metric about whose spread something is known."""
+    draws: int
+    reason: str | None
+
+
+def doubt_of(
+    store: Store,
+    study: str,
+    objectives: Sequence[Objective],
+    limits: Sequence[Limit],
+    *,
+    seed: int,
+) -> Doubt:
+    """Of the trials that `front_of` considers, with the same limits. Reads every complete trial."""
+    from nas.doubt import columns_of, probabilities
+
+    metrics = [objective.metric for objective in objectives]
+    wanted = [(metric, None, None) for metric in metrics]
+    bounds = [(limit.metric, limit.min, limit.max) for limit in limits]
+    query = TrialQuery(states=("complete",), limits=(*wanted, *bounds))
+    records = store.trials(study, query)[0]
+    columns, unknown = columns_of(records, metrics)
+    known = [metric for metric in metrics if metric not in {each.metric for each in unknown}]
+    errors = {
+        record.number: {
+            metric: column.errors[index] for metric, column in zip(known, columns, strict=True)
+        }
+        for index, record in enumerate(records)
+    }
+    if unknown or not records:
+        return Doubt({}, errors, 0, "; ".join(each.reason for each in unknown) or None)
+    table = np.array([[record.value(metric) for metric in metrics] for record in records])
+    directions = [objective.direction for objective in objectives]
+    shares, draws = probabilities(table.astype(float), columns, directions, seed=seed)
+    numbers = [record.number for record in records]
+    return Doubt(dict(zip(numbers, shares.tolist(), strict=True)), errors, draws, None)
 
 
 def front_of(

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas import __version__
 from nas.choosing import with_driver
@@ -20,13 +20,16 @@ from nas.search_spaces.listing import CatalogueEntry, entries
 from nas.search_spaces.papers import PaperEntry, papers
 from nas.search_spaces.spaces import preset, preset_names
 from nas.settings import Settings
+from nas.spending import Cost, total
 from nas.store.base import Store, TrialQuery
 from nas.study import Limit, Objective, StudySpec, Target
 from nas.validation import parse
 from nas.views import (
     Best,
+    Comparison,
     CostView,
     Deleted,
+    DoubtInterval,
     ExportedFile,
     ExportView,
     Front,
@@ -44,6 +47,10 @@ from nas.views import (
     curve_view,
     driver_text,
 )
+
+if TYPE_CHECKING:
+    from nas.doubt import Error
+    from nas.fronts import Doubt
 
 ENDED = ("stopped", "complete", "exhausted", "failed")
 
@@ -191,8 +198,11 @@ class Service:
         architecture = self.store.architecture(record.architecture)
         curves = self.store.curves(name, number)
         environment = record.environment
+        trained = total(s for s in self.store.spendings(name) if s.number == number)
         return TrialView(
             **dict(record),
+            train_tokens=trained.tokens,
+            train_flops=trained.flops,
             description=one_line(architecture),
             architecture_json=architecture,
             curves={task: curve_view(points) for task, points in curves.items()},
@@ -203,7 +213,8 @@ class Service:
         self, name: str, *, metrics: Sequence[str] = (), limits: Sequence[Limit] = ()
     ) -> Front:
         """Trials that no other beats on every metric. Raises BadInput for an unknown metric."""
-        from nas.fronts import front_of
+        from nas.doubt import CONTENDER, LEVEL
+        from nas.fronts import doubt_of, front_of
 
         spec = self._spec(self.store.study(name))
         for index, metric in enumerate(metrics):
@@ -216,10 +227,24 @@ class Service:
             for metric in (metrics or asked)
         )
         considered, chosen, knee = front_of(self.store, name, objectives, limits)
-        points = tuple(
-            self._front_point(name, number, objectives, number == knee) for number in chosen
+        doubt = doubt_of(self.store, name, objectives, limits, seed=spec.seed)
+        shares = doubt.probabilities
+        near = [n for n, share in shares.items() if share > CONTENDER and n not in chosen]
+        near.sort(key=lambda number: (-shares[number], number))
+
+        def points(numbers: Sequence[int]) -> tuple[FrontPoint, ...]:
+            return tuple(self._front_point(name, n, objectives, n == knee, doubt) for n in numbers)
+
+        return Front(
+            study=name,
+            metrics=objectives,
+            considered=considered,
+            points=points(chosen),
+            contenders=points(near),
+            level=LEVEL,
+            draws=doubt.draws,
+            doubt=doubt.reason,
         )
-        return Front(study=name, metrics=objectives, considered=considered, points=points)
 
     def proxies(self, name: str, *, metric: str | None = None) -> LedgerView:
         """How far each cheap measurement can be trusted. Raises BadInput for a metric that is not
@@ -227,6 +252,14 @@ class Service:
         from nas.proxies import ledger_of
 
         return ledger_of(self.store, self._spec(self.store.study(name)), metric)
+
+    def compare(self, first: str, second: str, *, metrics: Sequence[str] = ()) -> Comparison:
+        """Two studies at equal cost. Raises BadInput for a metric that not both have, and Conflict
+        where the objectives differ or nothing is complete."""
+        from nas.comparing import compare
+
+        specs = [self._spec(self.store.study(name)) for name in (first, second)]
+        return compare(self.store, specs[0], specs[1], metrics)
 
     def export(
         self,
@@ -385,7 +418,12 @@ class Service:
         return next(point.trial for point in points if point.knee)
 
     def _front_point(
-        self, name: str, number: int, objectives: Sequence[Objective], knee: bool
+        self,
+        name: str,
+        number: int,
+        objectives: Sequence[Objective],
+        knee: bool,
+        doubt: "Doubt",
     ) -> FrontPoint:
         record = self.store.trial(name, number)
         wanted = [*(objective.metric for objective in objectives), "params"]
@@ -396,6 +434,11 @@ class Service:
             description=one_line(self.store.architecture(record.architecture)),
             values={metric: values[metric] for metric in wanted if metric in values},
             knee=knee,
+            probability=doubt.probabilities.get(number),
+            intervals={
+                metric: _interval(values[metric].value, error)
+                for metric, error in doubt.errors.get(number, {}).items()
+            },
         )
 
     def _view(self, record: StudyRecord) -> StudyView:
@@ -407,18 +450,24 @@ class Service:
         if record.state == "running" and not running:
             fields |= {"state": "stopped", "reason": "interrupted; resume goes on from here"}
         best = best_of(self.store, record.name, spec.objectives)
+        trained = total(self.store.spendings(record.name))
         return StudyView(
             **fields,
             objectives=spec.objectives,
             driver=spec.driver,
             budget_trials=spec.budget.trials,
             budget_minutes=spec.budget.minutes,
+            budget_train_tokens=spec.budget.total_train_tokens,
+            budget_train_flops=spec.budget.total_train_flops,
+            train_tokens=trained.tokens,
+            train_flops=trained.flops,
+            share=_share(spec, record, trained),
             counts=count_states(self.store, record.name),
             best=tuple(
                 Best(metric=m.metric, value=m.value, unit=m.unit, trial=number)
                 for number, m in best
             ),
-            seconds_left=_seconds_left(spec, record) if running else 0.0,
+            seconds_left=_seconds_left(spec, record, trained) if running else 0.0,
         )
 
 
@@ -459,6 +508,11 @@ def check_energy(spec: StudySpec) -> None:
                 )
 
 
+def _interval(value: float, error: "Error") -> DoubtInterval:
+    low, high = error.interval(value)
+    return DoubtInterval(low=low, high=high, source=error.source)
+
+
 def _known_metric(metric: str, known: dict[str, Any], path: str) -> None:
     if metric not in known:
         raise BadInput.at(
@@ -469,11 +523,27 @@ def _known_metric(metric: str, known: dict[str, Any], path: str) -> None:
         )
 
 
-def _seconds_left(spec: StudySpec, record: StudyRecord) -> float | None:
+def _share(spec: StudySpec, record: StudyRecord, trained: Cost) -> float:
+    """How much of the budget is spent: 0 to 1, by the bound that comes first. Operations may go a
+    little beyond theirs."""
+    budget = spec.budget
+    pairs = (
+        (record.trials, budget.trials),
+        (trained.tokens, budget.total_train_tokens),
+        (trained.flops, budget.total_train_flops),
+    )
+    shares = [spent / most for spent, most in pairs if most is not None]
+    if not shares and budget.minutes is not None:
+        shares = [record.seconds / 60 / budget.minutes]
+    return min(1.0, max(shares))
+
+
+def _seconds_left(spec: StudySpec, record: StudyRecord, trained: Cost) -> float | None:
     """From the pace so far and the clock, whichever ends first."""
     minutes = spec.budget.minutes
     by_clock = None if minutes is None else max(0.0, minutes * 60 - record.seconds)
-    if record.trials == 0:
+    share = _share(spec, record, trained)
+    if record.trials == 0 or share == 0.0:
         return by_clock
-    by_trials = (spec.budget.trials - record.trials) * record.seconds / record.trials
-    return by_trials if by_clock is None else min(by_trials, by_clock)
+    by_pace = (1 / share - 1) * record.seconds
+    return by_pace if by_clock is None else min(by_pace, by_clock)

@@ -25,6 +25,7 @@ from nas.search_spaces.domains import values
 from nas.search_spaces.legality import longest_input
 from nas.search_spaces.space import SearchSpace
 from nas.search_spaces.spaces import expand_preset
+from nas.spending import tokens_of
 
 StudyName: TypeAlias = Annotated[
     str,
@@ -154,10 +155,17 @@ class DriverSpec(Model):
 
 
 class Budget(Model):
-    """What the study may spend, in all."""
+    """What the study may spend, in all. At least one of `trials`, `total_train_tokens`,
+    `total_train_flops` and `minutes` is given; the first that is spent ends the search."""
 
-    trials: Annotated[int, Field(strict=True, ge=1, le=100_000)]
+    trials: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = None
     """Candidates evaluated; repeats and rejected proposals are free."""
+    total_train_tokens: Annotated[int, Field(strict=True, ge=1)] | None = None
+    """Tokens trained on in the whole study, by every candidate, the control and further seeds;
+    never exceeded. What `confirm` needs is kept back."""
+    total_train_flops: Annotated[float, Field(gt=0)] | None = None
+    """The same in floating-point operations (`nas.spending`); exceeded by less than the last
+    candidate takes."""
     train_tokens: Annotated[int, Field(strict=True, ge=1)] | None = None
     """Tokens that each candidate is trained on, for each task: 200,000 where neither this nor
     `StudySpec.rungs` says otherwise."""
@@ -167,6 +175,16 @@ class Budget(Model):
     """Deadline of each stage of one candidate; one that is slower is a recorded failure."""
     candidate_gib: Annotated[float, Field(gt=0)] = 8.0
     """Memory that the worker of one candidate may use."""
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> "Budget":
+        bounds = (self.trials, self.total_train_tokens, self.total_train_flops, self.minutes)
+        if all(bound is None for bound in bounds):
+            raise ValueError(
+                "nothing bounds the study; give at least one of trials, total_train_tokens, "
+                "total_train_flops and minutes"
+            )
+        return self
 
 
 class Calibration(Model):
@@ -237,6 +255,7 @@ class StudySpec(Model):
         self._check_metrics()
         self._check_promotion()
         self._check_lengths()
+        self._check_total_tokens()
         return self
 
     def _check_tasks(self) -> None:
@@ -264,10 +283,11 @@ class StudySpec(Model):
         if self.resume and (said := wrong_pauses(self.trainings, contexts)):
             raise ValueError(said)
         self._check_composed()
-        if self.calibration and self.calibration.trials > self.budget.trials:
+        trials = self.budget.trials
+        if self.calibration and trials is not None and self.calibration.trials > trials:
             raise ValueError(
                 f"calibration.trials: {self.calibration.trials} of a budget of "
-                f"{self.budget.trials} trials; accepted: {self.budget.trials} at most"
+                f"{trials} trials; accepted: {trials} at most"
             )
 
     def _check_composed(self) -> None:
@@ -311,6 +331,38 @@ class StudySpec(Model):
                 f"space.{bound[1]}.max_tokens: {bound[0]} places cannot hold the {longest} tokens "
                 f"of this study's task and target; accepted: at least {longest}"
             )
+
+    def _check_total_tokens(self) -> None:
+        given, one = self.budget.total_train_tokens, self.candidate_tokens
+        least = one * (1 + self.control) + self.confirm_tokens
+        if given is not None and given < least:
+            parts = [f"one candidate trains on {one:,}"]
+            parts += [f"the control on {one:,}"] if self.control else []
+            parts += [f"confirm on {self.confirm_tokens:,}"] if self.confirm else []
+            raise ValueError(
+                f"budget.total_train_tokens: {given:,} tokens are too few: {', '.join(parts)}; "
+                f"accepted: {least} or more"
+            )
+
+    @property
+    def candidate_tokens(self) -> int:
+        """Tokens that a candidate which goes all the way is trained on."""
+        return tokens_of(self.trainings, self.tasks, resume=self.resume)
+
+    @property
+    def confirm_tokens(self) -> int:
+        """Tokens that all further seeds which `confirm` asks for are trained on."""
+        if self.confirm is None:
+            return 0
+        seeds = self.confirm.seeds * self.confirm.candidates
+        return seeds * tokens_of(self.trainings, self.tasks, self.repeated_stages)
+
+    @property
+    def repeated_stages(self) -> tuple[str, ...]:
+        """The trainings that a further seed goes through: those that measure an objective."""
+        known = self.metrics
+        measured = {known[objective.metric].stage for objective in self.objectives}
+        return tuple(each.stage for each in self.trainings if each.stage in measured)
 
     @property
     def tasks(self) -> tuple[AnyTask, ...]:

@@ -14,6 +14,7 @@ from nas.search_spaces.papers import PaperEntry
 from nas.store.base import TrialQuery
 from nas.study import Limit
 from nas.views import (
+    Comparison,
     CostView,
     Deleted,
     ExportView,
@@ -78,6 +79,9 @@ class Verbs(Protocol):
     def proxies(self, name: str, *, metric: str | None = None) -> LedgerView:
         """How far each cheap measurement can be trusted, against the study's trained objectives
         unless a trained metric is named."""
+
+    def compare(self, first: str, second: str, *, metrics: Sequence[str] = ()) -> Comparison:
+        """Two studies at equal cost, on their common objectives unless metrics are named."""
 
     def export(
         self,

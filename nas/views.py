@@ -3,7 +3,7 @@ return values and the command line's ``--json``."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from nas.evaluators.base import Direction
 from nas.ledger.results import Agreement, Judgement
@@ -30,8 +30,16 @@ class StudyView(StudyRecord):
     objectives: tuple[Objective, ...]
     driver: DriverSpec
     """Who proposes; with the reason, where the study left the choice to ``auto``."""
-    budget_trials: int
+    budget_trials: int | None
     budget_minutes: float | None
+    budget_train_tokens: int | None = None
+    budget_train_flops: float | None = None
+    train_tokens: int = 0
+    """Spent on training, by trials, further seeds and the control."""
+    train_flops: float = 0.0
+    share: float = 0.0
+    """Of the budget that is spent, by the bound that comes first; the clock is left out where there
+    is another."""
     counts: dict[str, int]
     """Trials by state."""
     best: tuple[Best, ...]
@@ -110,14 +118,30 @@ class CurveView(Model):
 class TrialView(TrialRecord):
     """One trial in full."""
 
+    train_tokens: int = 0
+    """That it was trained on, its further seeds included."""
+    train_flops: float = 0.0
+
     description: str
     architecture_json: Architecture
     curves: dict[str, CurveView]
     environment_json: dict[str, Any] | None
 
 
+class DoubtInterval(Model):
+    """Where the true value of a metric lies, at the level of its front."""
+
+    low: float
+    high: float
+    source: Literal["exact", "seeds", "other seeds", "repeats", "interval"]
+    """``exact``: closed form or counted. ``seeds``: this candidate's own runs, with the deviation
+    of a run that all repeated candidates show; ``other seeds``: that deviation alone. ``repeats``:
+    of a timing. ``interval``: of what was composed or extrapolated."""
+
+
 class FrontPoint(Model):
-    """One trial that no other trial beats on every metric."""
+    """One trial that no other trial beats on every metric; or a contender, which one does beat, but
+    perhaps by chance."""
 
     trial: int
     architecture: str
@@ -126,6 +150,10 @@ class FrontPoint(Model):
     """The metrics of the front, then the parameter count."""
     knee: bool
     """Whether this is the best compromise, the point furthest from the line of the extremes."""
+    probability: float | None = None
+    """That no other trial truly beats it; None where `Front.doubt` says why."""
+    intervals: dict[str, DoubtInterval] = {}
+    """Of the metrics of the front about whose spread something is known."""
 
 
 class Front(Model):
@@ -137,6 +165,70 @@ class Front(Model):
     """Complete trials that have all of the metrics and meet the limits."""
     points: tuple[FrontPoint, ...]
     """Sorted by the first metric, best first."""
+    contenders: tuple[FrontPoint, ...] = ()
+    """Trials beside the front that are on it with more than 20 %, the likeliest first."""
+    level: float = 0.8
+    """Of the intervals."""
+    draws: int = 0
+    """Of the errors, from which the probabilities were counted."""
+    doubt: str | None = None
+    """Why there are no probabilities."""
+
+
+Resource: TypeAlias = Literal["train_tokens", "train_flops", "trials", "seconds"]
+"""What two studies may have spent alike. ``seconds`` are those of evaluations, added up over
+workers."""
+
+
+class Cut(Model):
+    """Two studies when both had spent the same."""
+
+    resource: Resource
+    at: float
+    first: float
+    """Hypervolume as a share of the box between the best values of both fronts and the reference:
+    0 to 1, by what was known then, before further seeds."""
+    second: float
+    first_trials: int
+    """Evaluated by then."""
+    second_trials: int
+    leads: Literal["first", "second"] | None
+
+
+class Side(Model):
+    """One of two studies that are compared."""
+
+    study: str
+    spent: dict[str, float]
+    """By resource: what the trials took, without control and further seeds."""
+    in_all: dict[str, float]
+    """Training tokens and FLOPs with control and further seeds."""
+    covers: float
+    """Share of the other's front that this one's front dominates."""
+    front: tuple[tuple[float, ...], ...]
+    """Final values of the metrics, best in the first one first."""
+
+
+class Unlike(Model):
+    """A setting in which two studies differ."""
+
+    path: str
+    first: Any
+    second: Any
+
+
+class Comparison(Model):
+    """Two studies at equal cost. Each is one run: what a difference owes to chance, only further
+    studies with other seeds can say."""
+
+    first: Side
+    second: Side
+    metrics: tuple[Objective, ...]
+    reference: dict[str, float]
+    """The point from which hypervolumes are counted: a tenth of the range beyond the worst of both
+    fronts."""
+    differs: tuple[Unlike, ...]
+    cuts: tuple[Cut, ...]
 
 
 class ProxyView(Agreement, Judgement):

@@ -309,3 +309,22 @@ def test_ctrl_c_ends_a_study_so_that_it_can_be_resumed(home: Path) -> None:
         [*command, "resume", "small", "--json"], env=environment, capture_output=True, text=True
     )
     assert json.loads(done.stdout)["trials"] == 30
+
+
+def test_how_sure_a_front_is_and_two_studies_side_by_side(nas: Any) -> None:
+    confirm = {"seeds": 1, "candidates": 2}
+    budget = {"total_train_tokens": 8 * 1024, "train_tokens": 1000}
+    started = nas("study", "start", write(small_study("sure", confirm=confirm, budget=budget)))
+    assert "tokens" in started.out
+    assert "8,192/8,192 tokens" in nas("study", "show", "sure").out
+    shown = nas("front", "sure").out
+    assert "on front" in shown
+    assert re.search(r"\d%", shown)
+    nas("study", "start", write(small_study("plain", trials=3)))
+    assert "was trained with one seed" in " ".join(nas("front", "plain").out.split())
+    compared = nas("compare", "sure", "plain")
+    assert compared.code == 0
+    assert "ahead" in compared.out
+    assert "differs: budget.trials: null and 3" in compared.out
+    assert json.loads(nas("compare", "sure", "plain", "--json").out)["cuts"]
+    assert "lost" in nas("compare", "sure", "plain", "--metric", "lost").err

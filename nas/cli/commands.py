@@ -242,7 +242,7 @@ def front(
     server: Server = None,
 ) -> None:
     """The Pareto front of a study."""
-    from nas.cli.tables import console, front_table
+    from nas.cli.tables import print_front
 
     wanted = [metric.strip() for metric in metrics.split(",") if metric.strip()]
     with backend(server) as verbs:
@@ -250,8 +250,26 @@ def front(
     if as_json:
         show(found)
         return
-    console.print(front_table(found) if found.points else "no complete trial yet")
-    console.print(f"{len(found.points)} of {found.considered} complete trials are on the front")
+    print_front(found)
+
+
+@app.command()
+def compare(
+    first: Name,
+    second: Annotated[str, typer.Argument(help="Name of the other study.")],
+    metric: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="A metric that both have; may be given again. Default: the objectives."),
+    ] = None,
+    as_json: Json = False,
+    server: Server = None,
+) -> None:
+    """Compare two studies at equal training tokens, FLOPs, trials and seconds."""
+    from nas.cli.comparing import print_comparison
+
+    with backend(server) as verbs:
+        found = verbs.compare(first, second, metrics=metric or [])
+    show(found) if as_json else print_comparison(found)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, Progress, TextColumn
 
-from nas.cli.tables import console, number
+from nas.cli.tables import console, number, spent_text
 from nas.verbs import Verbs
 from nas.views import StudyView
 
@@ -52,15 +52,16 @@ def _watch_bar(verbs: Verbs, name: str, pressed: threading.Event) -> StudyView:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} trials"),
+        TextColumn("{task.fields[spent]}"),
         TextColumn("{task.fields[best]}"),
         TextColumn("{task.fields[left]}"),
     )
     with Progress(*columns, console=console) as bar:
         study = verbs.study(name)
-        task = bar.add_task(name, total=study.budget_trials, best="", left="")
+        task = bar.add_task(name, total=1.0, spent="", best="", left="")
         while True:
-            bar.update(task, completed=study.trials, best=best_text(study), left=left_text(study))
+            spent, best, left = spent_text(study), best_text(study), left_text(study)
+            bar.update(task, completed=study.share, spent=spent, best=best, left=left)
             if study.state != "running":
                 return study
             _pause(pressed)
@@ -86,7 +87,7 @@ def _watch_lines(verbs: Verbs, name: str, pressed: threading.Event) -> StudyView
         study = verbs.study(name)
         if study.trials != shown:
             shown = study.trials
-            parts = (f"{name}: {shown}/{study.budget_trials} trials", best_text(study))
+            parts = (f"{name}: {spent_text(study)}", best_text(study))
             console.print("  ".join(part for part in (*parts, left_text(study)) if part))
         if study.state != "running":
             return study

@@ -11,6 +11,7 @@ from nas.search_spaces.papers import PaperEntry, summary
 from nas.views import (
     CostView,
     Front,
+    FrontPoint,
     LedgerView,
     ReferenceView,
     ReplayView,
@@ -59,21 +60,36 @@ def with_spread(measurement: Measurement) -> str:
     return f"{text} ({low}..{high})"
 
 
-def front_table(front: Front) -> Table:
-    """The front, one point a row; the knee is marked."""
+def front_table(front: Front, points: Sequence[FrontPoint] | None = None) -> Table:
+    """The front, or other points in its metrics, one a row; the knee is marked."""
+    shown = front.points if points is None else points
+    no_shares = all(point.probability is None for point in shown)
     names = [objective.metric for objective in front.metrics]
     names += [] if "params" in names else ["params"]
     rows = [
         (
             f"{point.trial}{' knee' if point.knee else ''}",
+            *(() if no_shares else (f"{point.probability:.0%}",)),
             *(with_spread(point.values[name]) if name in point.values else "" for name in names),
             point.description,
         )
-        for point in front.points
+        for point in shown
     ]
     arrows = {o.metric: "↓" if o.direction == "minimize" else "↑" for o in front.metrics}
     columns = [f">{name} {arrows.get(name, '')}".rstrip() for name in names]
-    return table(("trial", *columns, "architecture"), rows)
+    on_front = () if no_shares else (">on front",)
+    return table(("trial", *on_front, *columns, "architecture"), rows)
+
+
+def print_front(front: Front) -> None:
+    """The front, how sure it is, and what chance may have kept from it."""
+    console.print(front_table(front) if front.points else "no complete trial yet")
+    console.print(f"{len(front.points)} of {front.considered} complete trials are on the front")
+    if front.contenders:
+        console.print("beside it, but on it with more than 20 %:")
+        console.print(front_table(front, front.contenders))
+    if front.doubt:
+        console.print(f"how sure it is, is not known: {front.doubt}", markup=False)
 
 
 def print_ledger(ledger: LedgerView) -> None:
@@ -138,20 +154,36 @@ def print_repriced(found: RepricedView) -> None:
     console.print(f"{found.measured} of {len(found.points)} measured whole on {machine}")
 
 
+def spent_text(study: StudyView) -> str:
+    """Of each quantity that the budget bounds, how much is spent: ``3/8 trials``."""
+    parts = []
+    if study.budget_trials is not None:
+        parts.append(f"{study.trials}/{study.budget_trials} trials")
+    else:
+        parts.append(f"{study.trials} trials")
+    if study.budget_train_tokens is not None:
+        parts.append(f"{study.train_tokens:,}/{study.budget_train_tokens:,} tokens")
+    if study.budget_train_flops is not None:
+        parts.append(f"{study.train_flops:.3g}/{study.budget_train_flops:.3g} FLOPs")
+    if study.budget_minutes is not None:
+        parts.append(f"{study.seconds / 60:.3g}/{study.budget_minutes:g} min")
+    return ", ".join(parts)
+
+
 def study_table(studies: Sequence[StudyView]) -> Table:
     """Studies, one a row."""
     rows = [
         (
             study.name,
             study.state,
-            f"{study.trials}/{study.budget_trials}",
+            spent_text(study),
             study.proposals,
             f"{study.seconds:.0f}",
             "  ".join(f"{best.metric} {number(best.value, best.unit)}" for best in study.best),
         )
         for study in studies
     ]
-    return table(("study", "state", ">trials", ">proposals", ">seconds", "best so far"), rows)
+    return table(("study", "state", ">spent", ">proposals", ">seconds", "best so far"), rows)
 
 
 def trial_table(trials: Sequence[TrialRecord], metrics: Sequence[str]) -> Table:
@@ -198,6 +230,9 @@ def print_study(study: StudyView) -> None:
     console.print(f"proposals: {counts or 'none yet'}")
     if study.driver.chosen_because:
         console.print(f"proposed by {driver_text(study.driver)}", markup=False, highlight=False)
+    if study.train_tokens:
+        spent = f"{study.train_tokens:,} tokens, {study.train_flops:.3g} FLOPs"
+        console.print(f"spent on training: {spent}", highlight=False)
     if study.reason:
         console.print(f"{study.state}: {study.reason}")
 

@@ -80,6 +80,8 @@ class Outcome:
     failure: Failure | None = None
     seconds: float = 0.0
     """Time in stages, without waiting for other candidates."""
+    stages: list[Stage] = field(default_factory=list)
+    """Those that were begun."""
 
     def add(self, result: StageResult) -> None:
         """What a stage found, measured times in place of composed ones."""
@@ -229,6 +231,7 @@ class Stages:
 
     def _run_stage(self, stage: Stage, candidate: Candidate, outcome: Outcome) -> None:
         started = time.monotonic()
+        outcome.stages.append(stage)
         try:
             result = self._patiently(stage, candidate)
         except EvaluationFailed as failed:

@@ -8,10 +8,10 @@ replays.
 
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from nas.driver.budget import BudgetKeeper
+from nas.driver.budget import BudgetKeeper, needs_of
 from nas.driver.calibration import Calibration
 from nas.driver.composer import Composer, measured_instead
 from nas.driver.confirm import missing_seeds, next_to_measure, next_to_repeat, with_repeat
@@ -27,6 +27,7 @@ from nas.evaluators.static import PEAK, peak_measurement
 from nas.record import Proposal, StudyState, TrialRecord, TrialState
 from nas.samplers.base import Sampler
 from nas.search_spaces.architecture import Architecture
+from nas.spending import Cost, Spending, cost_of
 from nas.store.base import Asked, Store, Told, TrialQuery
 from nas.study import StudySpec
 
@@ -65,7 +66,7 @@ class Driver:
         self.store = store
         self.stop = stop
         self.on_event = on_event or (lambda kind, data: None)
-        self.budget = BudgetKeeper(spec.budget, trials=0, seconds=0.0)
+        self.budget = BudgetKeeper(spec.budget, trials=0, seconds=0.0, needs=needs_of(spec))
         self._fallback = UniformSearch(spec)
         self._messages: queue.Queue[StageStarted | Ended] = queue.Queue()
         self._abandoned = threading.Event()
@@ -115,7 +116,7 @@ class Driver:
         workers = self.spec.driver.workers
         if self._control_wanted and self._may_start():
             self._control_wanted = False
-            self._run_extra(self._control())
+            self._start(self._control())
         while len(self._running) < workers:
             waiting = self._unfinished and self._may_start()
             if not waiting and self._promote_next():
@@ -194,9 +195,7 @@ class Driver:
                 candidate.proposal, candidate.architecture, (*candidate.measurements, peak)
             )
         self.budget.begin()
-        candidate = self._stopping.begin(candidate)
-        self._running[candidate.key] = candidate
-        self._stages.start(candidate)
+        self._start(self._stopping.begin(candidate))
 
     def _promote_next(self, at_least: int = 0) -> bool:
         """Starts what may go on from a rung, if there is anything; it was counted when it began."""
@@ -207,10 +206,43 @@ class Driver:
             return False
         before = self.store.trial(self.spec.name, step.number)
         architecture = self.store.architecture(before.architecture)
-        candidate = self._stopping.go_on(step, before, architecture)
+        ahead = self._stopping.ahead(step)
+        spec = self.spec
+        cost = cost_of(architecture, spec.trainings, spec.tasks, ahead, resume=spec.resume)
+        if not self.budget.has_room(cost):
+            return False
+        self._start(self._stopping.go_on(step, before, architecture))
+        return True
+
+    def _start(self, candidate: Candidate) -> None:
+        self.budget.hold(candidate.key, self._cost(candidate, self._stages_of(candidate)))
         self._running[candidate.key] = candidate
         self._stages.start(candidate)
-        return True
+
+    def _stages_of(self, candidate: Candidate) -> Sequence[str]:
+        return self.evaluator.stages if candidate.stages is None else candidate.stages
+
+    def _cost(self, candidate: Candidate, stages: Sequence[str]) -> Cost:
+        spec = self.spec
+        resume = spec.resume and candidate.repeat == 0  # further seeds leave no checkpoints
+        return cost_of(candidate.architecture, spec.trainings, spec.tasks, stages, resume=resume)
+
+    def _book(self, candidate: Candidate, outcome: Outcome) -> None:
+        """Writes down what an evaluation trained, before what it found: whoever is killed in
+        between has spent it all the same, and does it again."""
+        trained = {training.stage for training in self.spec.trainings}
+        stages = tuple(stage for stage in outcome.stages if stage in trained)
+        if stages:
+            cost = self._cost(candidate, stages)
+            spending = Spending(
+                number=candidate.number,
+                repeat=candidate.repeat,
+                stages=stages,
+                train_tokens=cost.tokens,
+                train_flops=cost.flops,
+            )
+            self.store.add_spending(self.spec.name, spending)
+            self.budget.book(spending)
 
     # What is evaluated beside the trials ---------------------------------------------------------
 
@@ -218,29 +250,34 @@ class Driver:
         stages = tuple(training.stage for training in self.spec.trainings)
         return Candidate(PROPOSAL, control_of(self.spec.space), (), stages)
 
-    def _run_extra(self, candidate: Candidate) -> None:
-        self._running[candidate.key] = candidate
-        self._stages.start(candidate)
-
     def _start_extras(self) -> None:
         """Makes the front more certain: times that were not measured, then further seeds."""
         records = self.store.trials(self.spec.name, TrialQuery())[0]
         usable = [r for r in records if r.number not in self._refused_extras]
         unmeasured = next_to_measure(self.spec, usable)
         if unmeasured is not None:
-            self._run_extra(self._again(unmeasured, ("latency",)))
+            self._start(self._again(unmeasured, ("latency",)))
         elif self.spec.confirm is not None and not self.budget.is_out_of_time:
-            repeated = next_to_repeat(self.spec, usable)
-            if repeated is not None:
-                self._start_repeats(repeated)
+            while (repeated := next_to_repeat(self.spec, usable)) is not None:
+                if self._start_repeats(repeated):
+                    return
+                usable = [r for r in usable if r.number != repeated.number]
 
-    def _start_repeats(self, chosen: TrialRecord) -> None:
+    def _start_repeats(self, chosen: TrialRecord) -> bool:
+        """Whether the budget had room for any."""
         objectives = {objective.metric for objective in self.spec.objectives}
         known = self.evaluator.metrics
         trained = {known[m].stage for m in objectives if known[m].stage.startswith("train")}
         stages = tuple(stage for stage in self.evaluator.stages if stage in trained)
         for repeat in missing_seeds(self.spec, chosen):
-            self._run_extra(self._again(chosen, stages, repeat))
+            candidate = self._again(chosen, stages, repeat)
+            if not self.budget.has_room(self._cost(candidate, stages)):
+                text = f"trial {chosen.number} is not repeated further: the budget has no room"
+                self.store.add_event(self.spec.name, "note", {"text": text})
+                self._refused_extras.add(chosen.number)
+                break
+            self._start(candidate)
+        return bool(self._running)
 
     def _again(self, record: TrialRecord, stages: tuple[str, ...], repeat: int = 0) -> Candidate:
         """Some stages of a trial that has finished."""
@@ -252,6 +289,7 @@ class Driver:
         """Writes what the control, a further seed or a late measurement found."""
         failure = outcome.failure
         if candidate.number < 0:
+            self.evaluator.forget(candidate.number)
             found = {m.metric: m.value for m in outcome.measurements}
             why = failure.message if failure else None
             data = {"architecture": candidate.architecture.id, "values": found, "failure": why}
@@ -300,12 +338,14 @@ class Driver:
             return
         if self._running.pop(candidate.key, None) is None:
             return  # abandoned before it answered
+        self.budget.release(candidate.key)
         if message.error is not None and not self._abandoned.is_set():
             raise message.error
         if message.outcome is None:
             if not candidate.is_extra and candidate.before is None:
                 self.budget.give_back()
             return
+        self._book(candidate, message.outcome)
         if candidate.is_extra:
             self._keep_extra(candidate, message.outcome)
             return
@@ -366,6 +406,7 @@ class Driver:
 
     def _will_not_resume(self, number: int) -> None:
         """Says that no further stage of a trial will run."""
+        self.evaluator.forget(number)
         self.on_event("settled", {"number": number})
 
     def _serve_again(self, candidate: Candidate) -> None:
@@ -424,7 +465,11 @@ class Driver:
             self._control_wanted = False
         self._stopping.recall(events)
         self.budget = BudgetKeeper(
-            self.spec.budget, trials=len(evaluated), seconds=self.store.study(study).seconds
+            self.spec.budget,
+            trials=len(evaluated),
+            seconds=self.store.study(study).seconds,
+            needs=needs_of(self.spec),
+            spendings=self.store.spendings(study),
         )
         for entry in self.store.log(study):
             if isinstance(entry, Told):
@@ -473,7 +518,7 @@ class Driver:
 
     def _ending(self) -> tuple[StudyState, str]:
         self._settle()
-        done = f"{self.budget.trials} of {self.spec.budget.trials} trials evaluated"
+        done = f"{self.budget.trials_text} evaluated"
         if self.stop.is_set() and self._stopping.is_open:
             return "stopped", f"stopped on request with {done}, of which some may go on"
         if spent := self.budget.spent():

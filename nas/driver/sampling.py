@@ -1,5 +1,6 @@
 """The sampler of a study, with what the study knows of candidates beforehand."""
 
+from nas.choosing import expected_trials
 from nas.driver.knowledge import StudyKnowledge
 from nas.samplers import Sampler, make_sampler
 from nas.search_spaces.architecture import Architecture
@@ -13,7 +14,7 @@ def sampler_of(spec: StudySpec) -> Sampler[Architecture]:
         spec.space,
         spec.objectives,
         spec.seed,
-        spec.budget.trials,
+        expected_trials(spec),
         constrained=bool(spec.limits),
         knowledge=StudyKnowledge(spec) if spec.driver.library == "nas" else None,
     )

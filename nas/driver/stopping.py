@@ -48,15 +48,18 @@ class Stopping:
         self._under_way.add(step.number)
         proposal = Proposal(number=before.number, answers=before.answers, proposer=before.proposer)
         proposal = proposal.model_copy(update={"fallback": before.fallback})
-        further = step.rung + 1 if step.rung + 1 < len(self.rungs) else None
         return Candidate(
             proposal,
             architecture,
             before.measurements,
-            self._between(step.rung, further),
-            rung=further,
+            self.ahead(step),
+            rung=self._further(step),
             before=before,
         )
+
+    def ahead(self, step: Step) -> tuple[Stage, ...]:
+        """The stages that a stopped candidate goes through if it goes on."""
+        return self._between(step.rung, self._further(step))
 
     def next(self, at_least: int = 0) -> Step | None:
         """The trial that should go on first; see `Halving.next`."""
@@ -111,6 +114,10 @@ class Stopping:
         """Takes down which rungs had stopped deciding before the study was interrupted."""
         notes = (event.data for event in events if event.kind == "note")
         self._distrusted = {str(data[DISTRUSTED]) for data in notes if DISTRUSTED in data}
+
+    def _further(self, step: Step) -> int | None:
+        """The next rung that decides."""
+        return step.rung + 1 if step.rung + 1 < len(self.rungs) else None
 
     def _between(self, after: int | None, until: int | None) -> tuple[Stage, ...]:
         """The evaluator's stages after one rung up to another."""

@@ -21,6 +21,7 @@ from nas.record import (
     TrialState,
 )
 from nas.search_spaces.architecture import Architecture
+from nas.spending import Spending
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,12 @@ class Store(Protocol):
 
     def forget_weights(self, study: str, numbers: Sequence[int]) -> None:
         """Notes that the weights of some trials are no longer kept."""
+
+    def add_spending(self, study: str, spending: Spending) -> None:
+        """Logs what an evaluation trained."""
+
+    def spendings(self, study: str) -> list[Spending]:
+        """What evaluations trained, oldest first."""
 
     def add_event(self, study: str, kind: str, data: Mapping[str, Any]) -> Event:
         """Logs something that happened. NaN and infinity in `data` become None."""

@@ -28,6 +28,7 @@ from nas.record import (
     TrialRecord,
 )
 from nas.search_spaces.architecture import Architecture
+from nas.spending import Spending
 from nas.store import encoding, latency_rows, opening, refusals, rows, sql, statements, versions
 from nas.store.base import Asked, Point, Told, TrialQuery
 from nas.store.sql import Cursor
@@ -37,9 +38,13 @@ VERSION = 2
 OF_A_STUDY = ("log", "trial", "measurement", "curve", "event")
 FIRST_TABLES = ("meta", "study", "architecture", "environment", *OF_A_STUDY)
 """Those that every database has had."""
-TABLES = (*FIRST_TABLES, *latency_rows.TABLES, *versions.TABLES)
-ADDED_TABLES = {"latency.sql": latency_rows.TABLES, "versions.sql": versions.TABLES}
-"""Later ones, by the file that makes them."""
+ADDED_TABLES = {
+    "latency.sql": latency_rows.TABLES,
+    "versions.sql": versions.TABLES,
+    "spending.sql": ("spending",),
+}
+"""By the file that makes them: those that a database of an older release lacks."""
+TABLES = (*FIRST_TABLES, *(table for tables in ADDED_TABLES.values() for table in tables))
 CONFIG: dict[str, Any] = {
     "threads": 1,  # queries are small, and latency is being measured beside them
     "autoinstall_known_extensions": False,  # never fetch anything
@@ -104,7 +109,7 @@ class DuckDBStore:
             sql.delete_unshared(
                 cursor, "environment", ("trial",), name, also=("part_latency", "model_latency")
             )
-            for table in (*OF_A_STUDY, *versions.TABLES):
+            for table in (*OF_A_STUDY, *versions.TABLES, "spending"):
                 cursor.execute(f"DELETE FROM {table} WHERE study = ?", [name])
             cursor.execute("DELETE FROM study WHERE name = ?", [name])
 
@@ -292,6 +297,20 @@ class DuckDBStore:
                 "WHERE study = ? AND number IN (SELECT unnest(?::INTEGER[]))",
                 [study, list(numbers)],
             )
+
+    def add_spending(self, study: str, spending: Spending) -> None:
+        with self._writing(study) as cursor:
+            row = rows.spending_row(study, spending)
+            cursor.execute(
+                f"INSERT INTO spending ({rows.SPENDING_OF_STUDY}) VALUES ({sql.marks(row)})", row
+            )
+
+    def spendings(self, study: str) -> list[Spending]:
+        with self._reading(study) as cursor:
+            found = cursor.execute(
+                f"SELECT {rows.SPENDING} FROM spending WHERE study = ? ORDER BY sequence", [study]
+            ).fetchall()
+        return [rows.read_spending(row) for row in found]
 
     def add_event(self, study: str, kind: str, data: Mapping[str, Any]) -> Event:
         with self._writing(study) as cursor:

@@ -18,6 +18,7 @@ from nas.record import (
     TrialRecord,
 )
 from nas.search_spaces.architecture import Architecture
+from nas.spending import Spending
 from nas.store import encoding, latency_rows, refusals, versions
 from nas.store.base import Asked, Point, Told, TrialQuery
 
@@ -40,6 +41,7 @@ class _Study:
     trials: dict[int, TrialRecord] = field(default_factory=dict)
     curves: dict[int, dict[str, tuple[CurvePoint, ...]]] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    spendings: list[Spending] = field(default_factory=list)
 
     def change(self, **changes: Any) -> None:
         self.record = self.record.model_copy(update=changes)
@@ -259,6 +261,14 @@ class MemoryStore:
             trials = self._study(study).trials
             for number in set(numbers) & set(trials):
                 trials[number] = trials[number].model_copy(update={"weights": None})
+
+    def add_spending(self, study: str, spending: Spending) -> None:
+        with self._lock:
+            self._study(study).spendings.append(spending)
+
+    def spendings(self, study: str) -> list[Spending]:
+        with self._lock:
+            return list(self._study(study).spendings)
 
     def add_event(self, study: str, kind: str, data: Mapping[str, Any]) -> Event:
         plain = encoding.to_plain(data)

@@ -11,6 +11,7 @@ from nas.errors import StoreError
 from nas.evaluators.base import CurvePoint
 from nas.record import Event, Failure, Measurement, Proposal, StudyRecord, TrialRecord
 from nas.search_spaces.architecture import Architecture
+from nas.spending import Spending
 from nas.store import encoding
 from nas.store.base import Asked, Told
 
@@ -37,6 +38,8 @@ TRIAL_CHANGES = (
     "seconds", "rung",
 )  # fmt: skip
 """Columns of the table ``trial`` after study and number."""
+SPENDING = "number, repeat, stages, train_tokens, train_flops"
+SPENDING_OF_STUDY = f"study, {SPENDING}"
 MEASUREMENT = "m.number, m.metric, m.value, m.unit, m.stage, m.low, m.high, m.repeats"
 
 
@@ -197,6 +200,30 @@ def read_curves(rows: Iterable[Row]) -> dict[str, tuple[CurvePoint, ...]]:
     for task, step, tokens, loss in rows:
         curves.setdefault(task, []).append(CurvePoint(step, tokens, loss))
     return {task: tuple(points) for task, points in curves.items()}
+
+
+def spending_row(study: str, spending: Spending) -> Row:
+    """A row of the columns `SPENDING_OF_STUDY`."""
+    return (
+        study,
+        spending.number,
+        spending.repeat,
+        list(spending.stages),
+        spending.train_tokens,
+        spending.train_flops,
+    )
+
+
+def read_spending(row: Row) -> Spending:
+    """A row of the columns `SPENDING`."""
+    number, repeat, stages, tokens, flops = row
+    return Spending(
+        number=number,
+        repeat=repeat,
+        stages=tuple(stages),
+        train_tokens=tokens,
+        train_flops=flops,
+    )
 
 
 def read_event(study: str, row: Row) -> Event:

@@ -241,6 +241,7 @@ def test_tables_are_written_as_parquet(store: DuckDBStore, tmp_path: Path) -> No
     expected = {"study": 1, "architecture": 2, "environment": 1, "log": 4, "trial": 2}
     expected |= {"measurement": 3, "curve": 3, "event": 2, "meta": 1}
     expected |= {"device": 0, "part_latency": 0, "model_latency": 0, "space_version": 0}
+    expected |= {"spending": 0}
     assert counts == {table: (count,) for table, count in expected.items()}
     assert values == [(1.5,), (0.1 + 0.2,)]
     assert store.export_parquet(tmp_path / "it's" / "tables") == files

@@ -137,10 +137,11 @@ def test_a_database_from_before_latencies_were_kept_still_opens(tmp_path: Path) 
         made.create_study("s", {"seed": 0}, None)
         run_trial(made, record(0, {"loss": 1.5}))
     with duckdb.connect(path) as root:
-        for table in latency_rows.TABLES:
+        for table in (*latency_rows.TABLES, "spending"):
             root.execute(f"DROP TABLE {table}")
     for _ in range(2):
         with closing(DuckDBStore(path)) as store:
+            assert store.spendings("s") == []
             store.put_part_latencies([part("p")])
             assert store.part_latencies(setting()) == [part("p")]
             assert store.trials("s", TrialQuery())[0][0].measurements == (measurement("loss", 1.5),)
