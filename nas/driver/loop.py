@@ -8,18 +8,20 @@ replays.
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from nas.driver.budget import BudgetKeeper
-from nas.driver.calibration import Calibration
 from nas.driver.composer import Composer, measured_instead
 from nas.driver.confirm import missing_seeds, next_to_measure, next_to_repeat, with_repeat
 from nas.driver.control import PROPOSAL, control_of
 from nas.driver.evaluation import Candidate, Ended, Outcome, Stages, StageStarted
-from nas.driver.fallback import STUCK_AFTER, UniformSearch
+from nas.driver.fallback import STUCK_AFTER
 from nas.driver.limits import measure_for_limits, total_violation, violations
+from nas.driver.numbering import OwnNumbers
+from nas.driver.proposing import Proposals
 from nas.evaluators.base import Evaluator
 from nas.evaluators.static import PEAK, peak_measurement
 from nas.record import Failure, Measurement, Proposal, StudyState, TrialRecord, TrialState
@@ -57,13 +59,13 @@ class Driver:
         on_event: OnEvent | None = None,
     ) -> None:
         self.spec = spec
-        self.sampler = sampler
+        self.sampler = OwnNumbers(sampler)
         self.evaluator = evaluator
         self.store = store
         self.stop = stop
         self.on_event = on_event or (lambda kind, data: None)
         self.budget = BudgetKeeper(spec.budget, trials=0, seconds=0.0)
-        self._fallback = UniformSearch(spec)
+        self._proposals = Proposals(spec, self.sampler)
         self._messages: queue.Queue[StageStarted | Ended] = queue.Queue()
         self._abandoned = threading.Event()
         composer = Composer(spec, evaluator, store) if spec.composes_latency else None
@@ -83,7 +85,6 @@ class Driver:
         self._unfinished: list[Candidate] = []
         """Asked in an earlier run and not finished; they come before anything new."""
         self._nothing_new: str | None = None
-        self._calibration = Calibration(spec)
         self._control_wanted = spec.control
         self._refused_extras: set[int] = set()
         """Trials that could not be made more certain in this run."""
@@ -124,21 +125,16 @@ class Driver:
 
     def _ask(self) -> Candidate | None:
         """The next candidate, written down before anything else is done with it."""
-        spread = self._calibration.propose(self._next)
-        if spread is not None:
-            proposal, architecture = spread
-            self.store.ask(self.spec.name, proposal, architecture)
-            self.sampler.replay(proposal)
-        elif self._without_news < STUCK_AFTER:
-            proposal, architecture = self.sampler.ask()
-            self.store.ask(self.spec.name, proposal, architecture)
-        else:
-            found = self._fallback.propose(self._next, self._seen, self.sampler.name)
-            if isinstance(found, str):
-                self._nothing_new = found
-                return None
-            proposal, architecture = found
-            self.store.ask(self.spec.name, proposal, architecture)
+        started, heard = time.perf_counter(), self.sampler.told
+        stuck = self._without_news >= STUCK_AFTER
+        found = self._proposals.next(self._next, self._seen, stuck=stuck)
+        if isinstance(found, str):
+            self._nothing_new = found
+            return None
+        made = {"observations": heard, "seconds": time.perf_counter() - started}
+        proposal, architecture = found.proposal.model_copy(update=made), found.architecture
+        self.store.ask(self.spec.name, proposal, architecture)
+        if not found.by_sampler:
             self.sampler.replay(proposal)
         self._next = proposal.number + 1
         candidate = self._candidate(proposal, architecture)

@@ -1,0 +1,44 @@
+"""Who proposes next: the calibration, the sampler, or uniform draws in place of a stuck sampler."""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from nas.driver.calibration import Calibration
+from nas.driver.fallback import UniformSearch
+from nas.driver.numbering import OwnNumbers
+from nas.record import Proposal
+from nas.search_spaces.architecture import Architecture
+from nas.study import StudySpec
+
+
+class Proposed(NamedTuple):
+    """What is to be tried next."""
+
+    proposal: Proposal
+    architecture: Architecture
+    by_sampler: bool
+    """Else the sampler has to be told of the proposal, by ``replay``."""
+
+
+class Proposals:
+    """Decides on each proposal from the study, its number and what was proposed before alone, so
+    that a resumed study goes on as an uninterrupted one would have."""
+
+    def __init__(self, spec: StudySpec, sampler: OwnNumbers) -> None:
+        self.sampler = sampler
+        self._calibration = Calibration(spec)
+        self._fallback = UniformSearch(spec)
+
+    def next(self, number: int, seen: Collection[str], *, stuck: bool) -> Proposed | str:
+        """The proposal of this number, or in words why there is nothing new to try.
+
+        `seen` holds the ids of architectures that need no further evaluation; `stuck` says that the
+        sampler has only proposed such ones for a while.
+        """
+        spread = self._calibration.propose(number)
+        if spread is not None:
+            return Proposed(*spread, by_sampler=False)
+        if not stuck:
+            return Proposed(*self.sampler.ask(), by_sampler=True)
+        found = self._fallback.propose(number, seen, self.sampler.name)
+        return found if isinstance(found, str) else Proposed(*found, by_sampler=False)
