@@ -18,6 +18,7 @@ from nas.search_spaces.listing import CatalogueEntry, entries
 from nas.search_spaces.papers import PaperEntry, papers
 from nas.search_spaces.spaces import preset, preset_names
 from nas.settings import Settings
+from nas.starting import completed
 from nas.store.base import Store, TrialQuery
 from nas.study import Limit, Objective, StudySpec, Target
 from nas.validation import parse
@@ -55,7 +56,7 @@ class Service:
 
     def create_study(self, data: Any, *, key: str | None = None) -> StudyView:
         """Starts a study. Raises BadInput with the path of each mistake, or Conflict."""
-        spec = parse(StudySpec, data)
+        spec = completed(parse(StudySpec, data))
         known = {record.name for record in self.store.studies()}
         if spec.name not in known:
             self._check(spec)

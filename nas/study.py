@@ -192,6 +192,9 @@ class StudySpec(Model):
     control: Flag = True
     """Whether a model that mixes no tokens (`identity` in every layer) is trained once, to show
     what the task asks for beyond that. It is no trial and costs no budget but time."""
+    control_arm: Annotated[float, Field(ge=0, le=0.5)] | None = None
+    """Share of the trials that no sampler chooses: half of them uniform, half by size alone. None
+    is 0.1 for a new study of 20 trials or more, and 0 for a smaller one or an older record."""
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**31)] = 0
 
     @field_validator("space", mode="before")

@@ -21,7 +21,7 @@ from nas.driver.evaluation import Candidate, Ended, Outcome, Stages, StageStarte
 from nas.driver.fallback import STUCK_AFTER
 from nas.driver.limits import measure_for_limits, total_violation, violations
 from nas.driver.numbering import OwnNumbers
-from nas.driver.proposing import Proposals
+from nas.driver.proposing import GIVEN, Proposals
 from nas.evaluators.base import Evaluator
 from nas.evaluators.static import PEAK, peak_measurement
 from nas.record import Failure, Measurement, Proposal, StudyState, TrialRecord, TrialState
@@ -138,7 +138,7 @@ class Driver:
             self.sampler.replay(proposal)
         self._next = proposal.number + 1
         candidate = self._candidate(proposal, architecture)
-        self._count_news(architecture.id, self._is_news(candidate))
+        self._count_news(proposal, architecture.id, self._is_news(candidate))
         return candidate
 
     def _candidate(self, proposal: Proposal, architecture: Architecture) -> Candidate:
@@ -152,8 +152,9 @@ class Driver:
         rejected = violations(self.spec.limits, candidate.measurements)
         return not rejected and candidate.architecture.id not in self._seen
 
-    def _count_news(self, architecture: str, is_news: bool) -> None:
-        self._without_news = 0 if is_news else self._without_news + 1
+    def _count_news(self, proposal: Proposal, architecture: str, is_news: bool) -> None:
+        if proposal.proposer not in GIVEN:  # nothing that says whether the sampler is stuck
+            self._without_news = 0 if is_news else self._without_news + 1
         if is_news:
             self._seen.add(architecture)
 
@@ -389,12 +390,12 @@ class Driver:
         self.sampler.replay(asked.proposal)
         self._next = asked.proposal.number + 1
         if record is not None:
-            self._count_news(asked.architecture, record.evaluated)
+            self._count_news(asked.proposal, asked.architecture, record.evaluated)
             return
         architecture = self.store.architecture(asked.architecture)
         candidate = self._candidate(asked.proposal, architecture)
         self._unfinished.append(candidate)
-        self._count_news(asked.architecture, self._is_news(candidate))
+        self._count_news(asked.proposal, asked.architecture, self._is_news(candidate))
 
     def _save_time(self, *, at_least: float = 0.0) -> None:
         seconds = self.budget.take_unsaved(at_least)

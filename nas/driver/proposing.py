@@ -1,14 +1,20 @@
-"""Who proposes next: the calibration, the sampler, or uniform draws in place of a stuck sampler."""
+"""Who proposes next: the calibration, the control arm, the sampler, or uniform draws in place of a
+sampler that is stuck."""
 
 from collections.abc import Collection
 from typing import NamedTuple
 
+from nas.driver.arm import PARAMS, RANDOM, ControlArm
 from nas.driver.calibration import Calibration
 from nas.driver.fallback import UniformSearch
 from nas.driver.numbering import OwnNumbers
 from nas.record import Proposal
 from nas.search_spaces.architecture import Architecture
 from nas.study import StudySpec
+
+FIRST = "first"
+GIVEN = (FIRST, RANDOM, PARAMS)
+"""Proposers that follow no sampler and say nothing about one."""
 
 
 class Proposed(NamedTuple):
@@ -27,6 +33,7 @@ class Proposals:
     def __init__(self, spec: StudySpec, sampler: OwnNumbers) -> None:
         self.sampler = sampler
         self._calibration = Calibration(spec)
+        self._arm = ControlArm(spec)
         self._fallback = UniformSearch(spec)
 
     def next(self, number: int, seen: Collection[str], *, stuck: bool) -> Proposed | str:
@@ -35,9 +42,9 @@ class Proposals:
         `seen` holds the ids of architectures that need no further evaluation; `stuck` says that the
         sampler has only proposed such ones for a while.
         """
-        spread = self._calibration.propose(number)
-        if spread is not None:
-            return Proposed(*spread, by_sampler=False)
+        given = self._calibration.propose(number) or self._arm.propose(number, seen)
+        if given is not None:
+            return Proposed(*given, by_sampler=False)
         if not stuck:
             return Proposed(*self.sampler.ask(), by_sampler=True)
         found = self._fallback.propose(number, seen, self.sampler.name)
