@@ -24,6 +24,7 @@ from nas.views import (
     Health,
     LedgerView,
     RepricedView,
+    SearchReport,
     StudyView,
     TrialPage,
     TrialView,
@@ -123,6 +124,10 @@ class Client:
         """How far each cheap measurement can be trusted."""
         params = {} if metric is None else {"metric": metric}
         return self._call(LedgerView, "GET", f"/studies/{name}/proxies", params=params)
+
+    def report(self, name: str) -> SearchReport:
+        """Who proposed what, and whether the sampler did better than the control arms."""
+        return self._call(SearchReport, "GET", f"/studies/{name}/report")
 
     def export(
         self,

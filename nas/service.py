@@ -34,6 +34,7 @@ from nas.views import (
     Health,
     LedgerView,
     RepricedView,
+    SearchReport,
     StudyView,
     TrialPage,
     TrialView,
@@ -184,6 +185,13 @@ class Service:
         from nas.proxies import ledger_of
 
         return ledger_of(self.store, self._spec(self.store.study(name)), metric)
+
+    def report(self, name: str) -> SearchReport:
+        """Who proposed what, and whether the sampler did better than the control arms. Raises
+        NotFound."""
+        from nas.report import report_of
+
+        return report_of(self.store, self._spec(self.store.study(name)))
 
     def export(
         self,

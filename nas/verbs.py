@@ -22,6 +22,7 @@ from nas.views import (
     Health,
     LedgerView,
     RepricedView,
+    SearchReport,
     StudyView,
     TrialPage,
     TrialView,
@@ -67,6 +68,9 @@ class Verbs(Protocol):
     def proxies(self, name: str, *, metric: str | None = None) -> LedgerView:
         """How far each cheap measurement can be trusted, against the study's trained objectives
         unless a trained metric is named."""
+
+    def report(self, name: str) -> SearchReport:
+        """Who proposed what, and whether the sampler did better than the control arms."""
 
     def export(
         self,

@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("nas.graph", "nas.drawing"),
     ("nas.evaluators", "nas.export", "nas.samplers", "nas.store", "nas.settings"),
     ("nas.driver",),
-    ("nas.views", "nas.fronts", "nas.keeping", "nas.proxies", "nas.starting"),
+    ("nas.views", "nas.fronts", "nas.keeping", "nas.proxies", "nas.report", "nas.starting"),
     ("nas.runner", "nas.inputs", "nas.exporting", "nas.repricing", "nas.remeasuring", "nas.verbs"),
     ("nas.service", "nas.client"),
     ("nas.cli", "nas.api", "nas.__main__"),

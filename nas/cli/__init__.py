@@ -1,6 +1,6 @@
 """The command line.
 
-`nas study|trial|front|proxies|export|catalogue|space|validate|cost|graph|serve`
+`nas study|trial|front|proxies|report|export|catalogue|space|validate|cost|graph|serve`
 """
 
 import os

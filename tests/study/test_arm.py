@@ -91,11 +91,11 @@ def test_a_study_stored_before_there_was_an_arm_is_read_as_one_without():
 
 def test_what_the_arm_proposes_is_new_within_the_limits_and_a_member():
     limits = [{"metric": "params", "max": 15_000}]
-    spec = study(trials=24, control_arm=0.5, limits=limits)
+    spec = study(trials=12, control_arm=0.5, limits=limits)
     store = new_store(spec)
     drive(spec, store)
     records = [r for r in store.trials(spec.name, TrialQuery())[0] if r.proposer in GIVEN]
-    assert len(records) >= 10
+    assert len(records) >= 5
     assert {r.state for r in records} == {"complete"}
     assert all(r.value("params") <= 15_000 for r in records)
     for record in records:
@@ -128,7 +128,7 @@ def test_trials_by_size_cover_the_sizes_more_evenly_than_uniform_ones():
         members = [spec.space.example(other).cost(1).params for other in range(60)]
         for name, sizes in by_size(spec, count=8).items():
             apart[name] += unevenness(sizes[:8], members) / 2
-    assert apart[PARAMS] < 0.08 < apart[RANDOM]
+    assert apart[PARAMS] < 0.7 * apart[RANDOM], apart
 
 
 def test_where_quality_is_all_that_counts_the_arm_by_size_takes_the_largest():
