@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from nas.errors import Infeasible
 from nas.search_spaces.architecture import Architecture
-from nas.search_spaces.axes import Answers, Draw, RecordingDraw, Scalar
+from nas.search_spaces.axes import Answers, RecordingDraw, Scalar
 from nas.search_spaces.base import Part, Place
 from nas.search_spaces.domains import Choice, Divide, Range, Times, values
 from nas.search_spaces.drawing import option_labels
@@ -46,6 +46,10 @@ class _Absent(LookupError):
     """No answer leads to the architecture."""
 
 
+class _Free(LookupError):
+    """The question is about a part that stands in no layer; every answer will do."""
+
+
 class _Held(NamedTuple):
     """A domain, and the parts of the architecture that are to be drawn from it."""
 
@@ -54,8 +58,8 @@ class _Held(NamedTuple):
     """For a slot and its patterns layer by layer; else a single part or value."""
 
 
-class Lookup(Draw):
-    """Answers each question as the architecture has it; raises LookupError where none fits."""
+class Lookup:
+    """A ``Draw`` that answers as the architecture has it; raises LookupError where nothing fits."""
 
     def __init__(self, space: SearchSpace, architecture: Architecture) -> None:
         self.space = space
@@ -63,29 +67,35 @@ class Lookup(Draw):
         self.at = architecture.place(0)
 
     def choice(self, axis: str, options: tuple[Scalar, ...]) -> Scalar:
-        fits = self._test(axis.split("[")[0])
+        try:
+            fits = self._test(axis.split("[")[0])
+        except _Free:
+            return options[0]
         for option in options:
             if fits(option):
                 return option
         raise _Absent(axis)
 
     def integer(self, axis: str, low: int, high: int, step: int, log: bool) -> int:
-        value = self._value(axis)
+        value = self._value(axis, low)
         if not low <= value <= high or (value - low) % step:
             raise _Absent(axis)
         return int(value)
 
     def real(self, axis: str, low: float, high: float, log: bool) -> float:
-        value = self._value(axis)
+        value = self._value(axis, low)
         if not low <= value <= high:
             raise _Absent(axis)
         return float(value)
 
-    def _value(self, axis: str) -> Any:
+    def _value(self, axis: str, otherwise: float) -> Any:
         """The number that stands in the architecture where an axis asks."""
         if axis in ("depth", "dim"):
             return getattr(self.architecture, axis)
-        _, name, part = self._field(axis.split("."))
+        try:
+            _, name, part = self._field(axis.split("."))
+        except _Free:
+            return otherwise
         return getattr(part, name)
 
     def _test(self, axis: str) -> Callable[[Scalar], bool]:
@@ -159,7 +169,10 @@ def _step(held: _Held, path: list[str], at: Place) -> tuple[_Held, list[str]] | 
     index = int(name)
     if isinstance(domain, Each):
         return _Held(domain.part, (parts[index],)), rest
-    return _Held(domain.parts[index], (parts[index],)), rest
+    own = tuple(parts[index :: len(domain.parts)])
+    if not own:  # fewer layers than parts
+        raise _Free(name)
+    return _Held(domain.parts[index], own), rest
 
 
 def can_hold(domain: Any, parts: Sequence[Any], at: Place) -> bool:
@@ -181,9 +194,7 @@ def can_hold(domain: Any, parts: Sequence[Any], at: Place) -> bool:
     return all(part == parts[0] for part in parts) and _is_drawn(domain, parts[0], at)
 
 
-def _splits(
-    domain: Placed, parts: Sequence[Any], at: Place
-) -> Iterator[tuple[int, Scalar | None]]:
+def _splits(domain: Placed, parts: Sequence[Any], at: Place) -> Iterator[tuple[int, Scalar | None]]:
     """(count, placement) with which the parts come out; no placement where all layers are alike."""
     depth = len(parts)
     for count in _counts(domain, depth):
@@ -227,7 +238,7 @@ def _field_fits(twin: Twin, name: str, part: Part, at: Place) -> bool:
     domain, value = getattr(twin, name), getattr(part, name)
     if is_nested(domain):
         return can_hold(domain, (value,), at) if value is not None else False
-    if idle := idle_condition(twin.part, name, dict(part)):
+    if idle := idle_condition(twin.part, name, _fields(part)):
         return bool(value == idle.elsewhere(twin.part))
     if isinstance(domain, Times):
         fits = _number_test(twin, name, part, at)
@@ -250,4 +261,9 @@ def _number_test(twin: Twin, name: str, part: Part, at: Place) -> Callable[[Scal
 
 
 def _numbers(part: Part, at: Place) -> dict[str, Any]:
-    return {**dict(part), "dim": at.dim, "depth": at.depth}
+    return {**_fields(part), "dim": at.dim, "depth": at.depth}
+
+
+def _fields(part: Part) -> dict[str, Any]:
+    """By name; ``dict(part)`` fails for a part that has a field called ``keys``."""
+    return {name: getattr(part, name) for name in type(part).model_fields}

@@ -126,6 +126,7 @@ class Event(Model):
     sequence: int
     study: str
     kind: str
-    """``state``, ``trial``, ``progress``, ``amended``, ``control`` or ``note``."""
+    """``state``, ``trial``, ``progress``, ``amended``, ``control``, ``note``, or ``known``: the
+    trials of another study from which this one starts."""
     at: datetime
     data: dict[str, Any] = {}

@@ -10,7 +10,7 @@ import numpy as np
 from nas.describe import one_line
 from nas.driver.arm import PARAMS, RANDOM
 from nas.driver.calibration import PROPOSER as CALIBRATION
-from nas.driver.proposing import FIRST
+from nas.driver.first import PROPOSER as FIRST
 from nas.fronts import front_of
 from nas.ledger.versus import RESAMPLES, Versus, versus
 from nas.pareto import Floats, as_costs

@@ -83,9 +83,11 @@ class Runner:
         from nas.driver import Driver
         from nas.keeping import WeightKeeper
         from nas.samplers import make_sampler
+        from nas.warmstart import freeze
 
         run = self._runs[spec.name]
         try:
+            freeze(self.store, spec)
             sampler = make_sampler(
                 spec.driver,
                 spec.space,

@@ -18,7 +18,7 @@ from nas.search_spaces.listing import CatalogueEntry, entries
 from nas.search_spaces.papers import PaperEntry, papers
 from nas.search_spaces.spaces import preset, preset_names
 from nas.settings import Settings
-from nas.starting import completed
+from nas.starting import as_before, completed
 from nas.store.base import Store, TrialQuery
 from nas.study import Limit, Objective, StudySpec, Target
 from nas.validation import parse
@@ -41,6 +41,7 @@ from nas.views import (
     Validation,
     curve_view,
 )
+from nas.warmstart import freeze
 
 ENDED = ("stopped", "complete", "exhausted", "failed")
 
@@ -57,12 +58,16 @@ class Service:
 
     def create_study(self, data: Any, *, key: str | None = None) -> StudyView:
         """Starts a study. Raises BadInput with the path of each mistake, or Conflict."""
-        spec = completed(parse(StudySpec, data))
-        known = {record.name for record in self.store.studies()}
-        if spec.name not in known:
+        spec = parse(StudySpec, data)
+        known = {record.name: record for record in self.store.studies()}
+        if spec.name in known:
+            spec = as_before(spec, self._spec(known[spec.name]))
+        else:
+            spec = completed(spec, self.store)
             self._check(spec)
         record = self.store.create_study(spec.name, spec.model_dump(mode="json"), key)
         if spec.name not in known:
+            freeze(self.store, spec)
             self.runner.start(spec)
         return self._view(record)
 

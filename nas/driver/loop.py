@@ -19,6 +19,7 @@ from nas.driver.confirm import missing_seeds, next_to_measure, next_to_repeat, w
 from nas.driver.control import PROPOSAL, control_of
 from nas.driver.evaluation import Candidate, Ended, Outcome, Stages, StageStarted
 from nas.driver.fallback import STUCK_AFTER
+from nas.driver.known import observations_of
 from nas.driver.limits import measure_for_limits, total_violation, violations
 from nas.driver.numbering import OwnNumbers
 from nas.driver.proposing import GIVEN, Proposals
@@ -372,6 +373,7 @@ class Driver:
     def _resume(self) -> None:
         """Takes the sampler and all counts to where the log ends."""
         study = self.spec.name
+        self._start_from_others()
         records = {r.number: r for r in self.store.trials(study, TrialQuery())[0]}
         evaluated = [record for record in records.values() if record.evaluated]
         self._evaluated = {record.architecture: record for record in evaluated}
@@ -385,6 +387,13 @@ class Driver:
                 self._tell(records[entry.number])
             else:
                 self._replay(entry, records.get(entry.proposal.number))
+
+    def _start_from_others(self) -> None:
+        """Before the replay, since a sampler learned from them before it was first asked."""
+        text = self._proposals.start_from(observations_of(self.store, self.spec))
+        events = self.store.events(self.spec.name) if text else []
+        if text and all(event.data.get("text") != text for event in events):
+            self.store.add_event(self.spec.name, "note", {"text": text})
 
     def _replay(self, asked: Asked, record: TrialRecord | None) -> None:
         self.sampler.replay(asked.proposal)

@@ -77,10 +77,10 @@ def test_without_the_field_and_with_a_share_of_0_no_trial_is_the_arms():
 
 
 def test_a_new_study_of_20_trials_gets_an_arm_unless_it_says_otherwise():
-    assert completed(study(trials=20)).control_arm == 0.1
-    assert completed(study(trials=19)).control_arm == 0.0
-    assert completed(study(trials=19, control_arm=0.3)).control_arm == 0.3
-    assert completed(study(trials=99, control_arm=0.0)).control_arm == 0.0
+    assert completed(study(trials=20), MemoryStore()).control_arm == 0.1
+    assert completed(study(trials=19), MemoryStore()).control_arm == 0.0
+    assert completed(study(trials=19, control_arm=0.3), MemoryStore()).control_arm == 0.3
+    assert completed(study(trials=99, control_arm=0.0), MemoryStore()).control_arm == 0.0
 
 
 def test_a_study_stored_before_there_was_an_arm_is_read_as_one_without():
