@@ -164,15 +164,15 @@ def _step(held: _Held, path: list[str], at: Place) -> tuple[_Held, list[str]] | 
         return None
     if isinstance(domain, Placed):
         layers = _placed(domain, parts, at)
-        own = [part for i, part in enumerate(parts) if (i in layers) == (name == "placed")]
-        return _Held(getattr(domain, name), tuple(own)), rest
+        own = tuple(p for i, p in enumerate(parts) if (i in layers) == (name == "placed"))
+        return _Held(getattr(domain, name), own), rest
     index = int(name)
     if isinstance(domain, Each):
         return _Held(domain.part, (parts[index],)), rest
-    own = tuple(parts[index :: len(domain.parts)])
-    if not own:  # fewer layers than parts
+    turns = tuple(parts[index :: len(domain.parts)])
+    if not turns:  # fewer layers than parts
         raise _Free(name)
-    return _Held(domain.parts[index], own), rest
+    return _Held(domain.parts[index], turns), rest
 
 
 def can_hold(domain: Any, parts: Sequence[Any], at: Place) -> bool:

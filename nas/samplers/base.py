@@ -61,10 +61,10 @@ class Observation(NamedTuple, Generic[MemberT]):
 
 
 @runtime_checkable
-class LearnsBefore(Protocol[Known]):
+class LearnsBefore(Protocol[MemberT]):
     """A sampler that can learn from other studies before it is first asked."""
 
-    def learn(self, known: Sequence[Observation[Known]]) -> None:
+    def learn(self, known: Sequence[Observation[MemberT]]) -> None:
         """Takes in what other studies found, once and before any other call; a resumed study does
         so again before its replay, with the same observations."""
 

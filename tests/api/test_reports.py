@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from nas.client import Client
-from nas.errors import NotFound
+from nas.errors import BadInput, NotFound
 from tests.support.fake import small_study
 
 
@@ -26,3 +26,19 @@ def test_a_study_posted_again_is_the_same_study(client: Client) -> None:
     study = small_study("posted-twice", trials=20)
     first = client.create_study(study, key="a-key")
     assert client.create_study(study, key="a-key").created == first.created
+
+
+def test_a_study_starts_from_another_over_http(client: Client) -> None:
+    client.create_study(small_study("elder", trials=5))
+    list(client.events("elder", follow=True))
+    first = [{"study": "elder", "front": True}]
+    heir = small_study("younger", trials=6, first=first, warm_start=[{"study": "elder"}])
+    assert client.create_study(heir).spec["first"][0]["found"]
+    events = list(client.events("younger", follow=True))
+    (known,) = [event.data for event in events if event.kind == "known"]
+    assert known["study"] == "elder"
+    assert len(known["observations"]) == known["trials"] > 0
+    shown = client.report("younger").first
+    assert all(each.in_space and each.state == "complete" for each in shown)
+    with pytest.raises(BadInput, match="eldest"):
+        client.create_study({**heir, "name": "youngest", "warm_start": [{"study": "eldest"}]})

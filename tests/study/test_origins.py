@@ -110,7 +110,7 @@ def test_first_candidates_come_first_in_order_members_or_not():
     assert run(spec, store, sampler) == "complete"
     first = asked(store, "small")[:4]
     assert [e.architecture for e in first[:3]] == [m.id for m in (MEMBERS[0], OUTSIDE, MEMBERS[1])]
-    assert [e.proposal.proposer for e in first] == [*["first"] * 3, "uniform"]
+    assert [e.proposal.proposer for e in first] == [*["first"] * 3, "listening"]
     assert [e.proposal.outside for e in first] == [False, True, False, False]
     assert [e.proposal.number for e in first] == [0, 1, 2, 3]
     records = store.trials("small", TrialQuery())[0]
