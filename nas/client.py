@@ -26,6 +26,7 @@ from nas.views import (
     LedgerView,
     ReplayView,
     RepricedView,
+    SearchReport,
     SpaceVersionView,
     StudyView,
     TrialPage,
@@ -144,6 +145,10 @@ class Client:
         """Two studies at equal cost."""
         path, params = f"/studies/{first}/comparisons/{second}", {"metric": list(metrics)}
         return self._call(Comparison, "GET", path, params=params)
+
+    def report(self, name: str) -> SearchReport:
+        """Who proposed what, and whether the sampler did better than the control arms."""
+        return self._call(SearchReport, "GET", f"/studies/{name}/report")
 
     def export(
         self,

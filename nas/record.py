@@ -51,6 +51,13 @@ class Proposal(Model):
     """Set when the named sampler did not make this proposal itself: why, in words."""
     sampler_state: dict[str, Any] = {}
     """What the sampler needs to rebuild its own state on replay."""
+    observations: int | None = None
+    """Trials that the sampler had been told of when this was proposed."""
+    seconds: float = 0.0
+    """Time that it took to propose this; not part of what a replay repeats."""
+    outside: bool = False
+    """Whether the architecture is no member of the study's space, and so without answers; the
+    sampler hears nothing of it."""
 
 
 class TrialRecord(Model):
@@ -157,6 +164,7 @@ class Event(Model):
     sequence: int
     study: str
     kind: str
-    """``state``, ``trial``, ``progress``, ``amended``, ``control``, ``space`` or ``note``."""
+    """``state``, ``trial``, ``progress``, ``amended``, ``control``, ``space``, ``note``, or
+    ``known``: the trials of another study from which this one starts."""
     at: datetime
     data: dict[str, Any] = {}

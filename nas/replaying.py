@@ -14,6 +14,7 @@ from nas.driver.sampling import sampler_of
 from nas.evaluators.machine import versions as library_versions
 from nas.record import Proposal, SpaceVersion
 from nas.samplers import Sampler
+from nas.samplers.base import LearnsBefore, Observation
 from nas.search_spaces.architecture import Architecture
 from nas.search_spaces.space import SearchSpace
 from nas.store.base import Asked, Store, Told, TrialQuery
@@ -56,7 +57,9 @@ def _play(
     is_latest = versions[-1].version == store.study(spec.name).space_version
     space = spec.space if is_latest else SearchSpace.model_validate(versions[-1].space)
     then = spec.model_copy(update={"space": space})
-    checking = Checking(sampler_of(then), version=versions[-1].version)
+    sampler = sampler_of(then)
+    kind = CheckingLearner if isinstance(sampler, LearnsBefore) else Checking
+    checking = kind(sampler, version=versions[-1].version)
     past: Any = _Past(store, versions, log)
     # a driver that only rebuilds evaluates nothing; it asks which stages there are
     no_evaluator: Any = SimpleNamespace(stages=then.stages)
@@ -124,6 +127,15 @@ class Checking:
         helped."""
         helped = proposal.fallback is not None and self.name == "uniform"
         return proposal.proposer == self.name and not helped
+
+
+class CheckingLearner(Checking):
+    """The same for a sampler that learns from other studies first."""
+
+    def learn(self, known: Sequence[Observation[Architecture]]) -> None:
+        """Takes in what other studies found."""
+        assert isinstance(self.sampler, LearnsBefore)
+        self.sampler.learn(known)
 
 
 class _Past:

@@ -83,9 +83,11 @@ class Runner:
         from nas.driver import Driver
         from nas.driver.sampling import sampler_of
         from nas.keeping import WeightKeeper
+        from nas.warmstart import freeze
 
         run = self._runs[spec.name]
         try:
+            freeze(self.store, spec)
             sampler = sampler_of(spec)
             evaluator = self.make_evaluator(spec, self.home)
             try:

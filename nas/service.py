@@ -21,6 +21,7 @@ from nas.search_spaces.papers import PaperEntry, papers
 from nas.search_spaces.spaces import preset, preset_names
 from nas.settings import Settings
 from nas.spending import Cost, total
+from nas.starting import as_before, completed
 from nas.store.base import Store, TrialQuery
 from nas.study import Limit, Objective, StudySpec, Target
 from nas.validation import parse
@@ -39,6 +40,7 @@ from nas.views import (
     LedgerView,
     ReplayView,
     RepricedView,
+    SearchReport,
     SpaceVersionView,
     StudyView,
     TrialPage,
@@ -47,6 +49,7 @@ from nas.views import (
     curve_view,
     driver_text,
 )
+from nas.warmstart import freeze
 
 if TYPE_CHECKING:
     from nas.doubt import Error
@@ -70,11 +73,15 @@ class Service:
     def create_study(self, data: Any, *, key: str | None = None) -> StudyView:
         """Starts a study. Raises BadInput with the path of each mistake, or Conflict."""
         spec = with_driver(parse(StudySpec, data))
-        known = {record.name for record in self.store.studies()}
-        if spec.name not in known:
+        known = {record.name: record for record in self.store.studies()}
+        if spec.name in known:
+            spec = as_before(spec, self._spec(known[spec.name]))
+        else:
+            spec = completed(spec, self.store)
             self._check(spec)
         record = self.store.create_study(spec.name, spec.model_dump(mode="json"), key)
         if spec.name not in known:
+            freeze(self.store, spec)
             if spec.driver.chosen_because:
                 note = {"text": f"proposed by {driver_text(spec.driver)}"}
                 self.store.add_event(spec.name, "note", note)
@@ -260,6 +267,13 @@ class Service:
 
         specs = [self._spec(self.store.study(name)) for name in (first, second)]
         return compare(self.store, specs[0], specs[1], metrics)
+
+    def report(self, name: str) -> SearchReport:
+        """Who proposed what, and whether the sampler did better than the control arms. Raises
+        NotFound."""
+        from nas.report import report_of
+
+        return report_of(self.store, self._spec(self.store.study(name)))
 
     def export(
         self,

@@ -10,6 +10,7 @@ from nas.evaluators.base import Direction, Metric
 from nas.evaluators.metrics import metrics_of
 from nas.evaluators.tasks import AnyTask
 from nas.evaluators.tasks.base import Task
+from nas.origins import FirstCandidate, FromStudy, WarmStart, expand_first, wrong_candidate
 from nas.pauses import wrong_pauses
 from nas.rungs import (
     AnyRung,
@@ -20,6 +21,7 @@ from nas.rungs import (
     trainings,
     wrong_rungs,
 )
+from nas.search_spaces.architecture import Architecture
 from nas.search_spaces.base import Count, Flag, Model
 from nas.search_spaces.domains import values
 from nas.search_spaces.legality import longest_input
@@ -241,7 +243,20 @@ class StudySpec(Model):
     control: Flag = True
     """Whether a model that mixes no tokens (`identity` in every layer) is trained once, to show
     what the task asks for beyond that. It is no trial and costs no budget but time."""
+    control_arm: Annotated[float, Field(ge=0, le=0.5)] | None = None
+    """Share of the trials that no sampler chooses: half of them uniform, half by size alone. None
+    is 0.1 for a new study of 20 trials or more, and 0 for a smaller one or an older record."""
+    first: tuple[FirstCandidate, ...] = ()
+    """Candidates to try before any other: architectures, published models (``{preset: NAME}``),
+    trials or the front of another study. They need not be members of the space."""
+    warm_start: Annotated[tuple[WarmStart, ...], Field(max_length=16)] = ()
+    """Studies whose trials are known from the start."""
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**31)] = 0
+
+    @field_validator("first", mode="before")
+    @classmethod
+    def _expand_first(cls, first: Any) -> Any:
+        return expand_first(first)
 
     @field_validator("space", mode="before")
     @classmethod
@@ -256,6 +271,7 @@ class StudySpec(Model):
         self._check_promotion()
         self._check_lengths()
         self._check_total_tokens()
+        self._check_origins()
         return self
 
     def _check_tasks(self) -> None:
@@ -363,6 +379,33 @@ class StudySpec(Model):
         known = self.metrics
         measured = {known[objective.metric].stage for objective in self.objectives}
         return tuple(each.stage for each in self.trainings if each.stage in measured)
+
+    def _check_origins(self) -> None:
+        longest = max(self.target.longest, *(task.tokens_per_sequence for task in self.tasks))
+        for index, given in enumerate(self.first):
+            for each in given.found if isinstance(given, FromStudy) else (given,):
+                if wrong := wrong_candidate(each, self.tasks, self.space.family, longest):
+                    raise ValueError(f"first.{index}: it has {wrong}")
+        trials = self.budget.trials
+        if trials is not None and len(self.first_candidates) > trials:
+            raise ValueError(
+                f"first: {len(self.first_candidates)} candidates and a budget of "
+                f"{trials} trials; accepted: {trials} at most"
+            )
+        sources = [each.study for each in self.warm_start]
+        if self.name in sources or len(set(sources)) < len(sources):
+            raise ValueError(
+                f"warm_start: {', '.join(sources)}; accepted: other studies, each of them once"
+            )
+
+    @property
+    def first_candidates(self) -> tuple[Architecture, ...]:
+        """Those of `first` that are at hand: all of them, once the study is created."""
+        return tuple(
+            each
+            for given in self.first
+            for each in (given.found if isinstance(given, FromStudy) else (given,))
+        )
 
     @property
     def tasks(self) -> tuple[AnyTask, ...]:

@@ -24,6 +24,7 @@ from nas.views import (
     LedgerView,
     ReplayView,
     RepricedView,
+    SearchReport,
     SpaceVersionView,
     StudyView,
     TrialPage,
@@ -82,6 +83,9 @@ class Verbs(Protocol):
 
     def compare(self, first: str, second: str, *, metrics: Sequence[str] = ()) -> Comparison:
         """Two studies at equal cost, on their common objectives unless metrics are named."""
+
+    def report(self, name: str) -> SearchReport:
+        """Who proposed what, and whether the sampler did better than the control arms."""
 
     def export(
         self,

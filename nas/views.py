@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 from nas.evaluators.base import Direction
-from nas.ledger.results import Agreement, Judgement
-from nas.record import Measurement, Standing, StudyRecord, TrialRecord
+from nas.ledger.results import Agreement, Judgement, Outcome
+from nas.record import Measurement, Standing, StudyRecord, TrialRecord, TrialState
 from nas.search_spaces.architecture import Architecture
 from nas.search_spaces.axes import Scalar
 from nas.search_spaces.base import Model
@@ -289,6 +289,81 @@ class LedgerView(Model):
     study: str
     references: tuple[ReferenceView, ...]
     """One for each trained objective, or the one that was asked for."""
+
+
+class ArmView(Model):
+    """What one proposer did in a study."""
+
+    proposer: str
+    """A sampler, ``uniform`` where one was helped, ``control.random`` and ``control.params``,
+    ``calibration``, or ``first`` for candidates that the user gave."""
+    proposals: int
+    evaluated: int
+    states: dict[str, int]
+    """Finished trials by state; infeasible ones broke a limit."""
+    fallbacks: dict[str, int]
+    """How often, and why, the study's sampler did not make these proposals itself."""
+    front: int
+    """Of the points on the front."""
+    observations: tuple[int, int] | None
+    """Fewest and most trials that the sampler had been told of at its proposals; None for a study
+    from before this was recorded."""
+    seconds: float | None
+    """Median time of a proposal."""
+    most_seconds: float | None
+
+
+class VersusView(Model):
+    """The sampler against a control arm, at equal numbers of evaluated trials."""
+
+    control: str
+    proposers: tuple[str, ...]
+    verdict: Outcome
+    text: str
+    """The verdict in words, with its numbers."""
+    trials: int
+    """Of each, in each draw from the larger arm."""
+    volume: float | None
+    """Mean hypervolume of the sampler's draws, as a share of that of both arms together; None where
+    there are too few trials."""
+    other_volume: float | None
+    share: float | None
+    """Of the draws in which the sampler reaches more."""
+    reference: dict[str, float]
+    """The worst value of each objective that the study has seen: volume is counted up to there."""
+
+
+class FirstView(Model):
+    """A candidate that the user gave."""
+
+    trial: int
+    architecture: str
+    description: str
+    in_space: bool
+    """Whether it is a member of the space; else the sampler heard nothing of it."""
+    state: TrialState | None
+    """None while it runs."""
+
+
+class SearchReport(Model):
+    """Who proposed what in a study, and whether its sampler was worth it."""
+
+    study: str
+    sampler: str
+    proposals: int
+    evaluated: int
+    repeat_share: float
+    """Of the proposals: served from the store."""
+    fallback_share: float
+    """Of the proposals: not made by the sampler itself."""
+    control_share: float
+    """Of the evaluated trials."""
+    arms: tuple[ArmView, ...]
+    """By proposer."""
+    comparisons: tuple[VersusView, ...]
+    """Empty without a control arm."""
+    resamples: int
+    first: tuple[FirstView, ...]
 
 
 class CostView(Model):

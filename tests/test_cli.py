@@ -87,6 +87,16 @@ def test_proxies_beside_parameters_and_random(nas: Any) -> None:
     assert "text.loss" in wrong.err
 
 
+def test_the_report_says_who_proposed_what_and_whether_it_was_worth_it(nas: Any) -> None:
+    nas("study", "start", write(small_study(trials=20)), "--json")
+    shown = nas("report", "small").out
+    assert "10% of the evaluated trials are the control arm's" in shown
+    assert re.search(r"^control\.random +1 +1 ", shown, re.MULTILINE)
+    assert "the sampler against both control arms: too few to say: 18 evaluated trials" in shown
+    asked = json.loads(nas("report", "small", "--json").out)
+    assert asked["evaluated"] == 20
+
+
 def test_a_study_is_priced_on_another_target(nas: Any) -> None:
     nas("study", "start", write(small_study(trials=4)), "--json")
     Path("target.json").write_text(json.dumps({"contexts": [16, 48]}))

@@ -1,6 +1,7 @@
 """The command line.
 
-`nas study|trial|front|proxies|bench|export|catalogue|space|validate|cost|graph|serve`
+`nas study|trial|front|compare|proxies|report|bench|export`, and without a study
+`nas catalogue|space|validate|cost|graph|serve`
 """
 
 import os

@@ -356,6 +356,16 @@ def bench_samplers(
 
 
 @app.command()
+def report(name: Name, as_json: Json = False, server: Server = None) -> None:
+    """Who proposed what, and whether the search beat the control arms."""
+    from nas.cli.reports import print_report
+
+    with backend(server) as verbs:
+        found = verbs.report(name)
+    show(found) if as_json else print_report(found)
+
+
+@app.command()
 def reprice(
     name: Name,
     target: Annotated[Path, typer.Option(help="A YAML or JSON file with a target.")],

@@ -28,10 +28,10 @@ class EarlierSpaces:
 
     def replay(self, sampler: Sampler[MemberT], proposal: Proposal) -> None:
         """Hands a recorded proposal over."""
-        if proposal.number not in self:
+        answers = self._standings[proposal.number].answers if proposal.number in self else None
+        if proposal.number not in self or (proposal.outside and answers is None):
             sampler.replay(proposal)
             return
-        answers = self._standings[proposal.number].answers
         if answers is None:
             sampler.skip(proposal.number)
             return

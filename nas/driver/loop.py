@@ -8,18 +8,21 @@ replays.
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from nas.driver.budget import BudgetKeeper, needs_of
-from nas.driver.calibration import Calibration
 from nas.driver.composer import Composer, measured_instead
 from nas.driver.confirm import missing_seeds, next_to_measure, next_to_repeat, with_repeat
 from nas.driver.control import PROPOSAL, control_of
 from nas.driver.earlier import EarlierSpaces
 from nas.driver.evaluation import Candidate, Ended, Outcome, Stages, StageStarted
-from nas.driver.fallback import STUCK_AFTER, UniformSearch
+from nas.driver.fallback import STUCK_AFTER
+from nas.driver.known import observations_of
 from nas.driver.limits import measure_for_limits, total_violation, violations
+from nas.driver.numbering import OwnNumbers
+from nas.driver.proposing import GIVEN, Proposals
 from nas.driver.recording import missing_objective, record_of
 from nas.driver.stopping import Stopping
 from nas.evaluators.base import Evaluator
@@ -61,13 +64,13 @@ class Driver:
         on_event: OnEvent | None = None,
     ) -> None:
         self.spec = spec
-        self.sampler = sampler
+        self.sampler = OwnNumbers(sampler)
         self.evaluator = evaluator
         self.store = store
         self.stop = stop
         self.on_event = on_event or (lambda kind, data: None)
         self.budget = BudgetKeeper(spec.budget, trials=0, seconds=0.0, needs=needs_of(spec))
-        self._fallback = UniformSearch(spec)
+        self._proposals = Proposals(spec, self.sampler)
         self._messages: queue.Queue[StageStarted | Ended] = queue.Queue()
         self._abandoned = threading.Event()
         composer = Composer(spec, evaluator, store) if spec.composes_latency else None
@@ -87,7 +90,6 @@ class Driver:
         self._unfinished: list[Candidate] = []
         """Asked in an earlier run and not finished; they come before anything new."""
         self._nothing_new: str | None = None
-        self._calibration = Calibration(spec)
         self._stopping = Stopping(spec, evaluator.stages, self._note)
         self._control_wanted = spec.control
         self._earlier = EarlierSpaces(store.space_versions(spec.name))
@@ -137,25 +139,20 @@ class Driver:
 
     def _ask(self) -> Candidate | None:
         """The next candidate, written down before anything else is done with it."""
-        spread = self._calibration.propose(self._next)
-        if spread is not None:
-            proposal, architecture = spread
-            self.store.ask(self.spec.name, proposal, architecture)
-            self.sampler.replay(proposal)
-        elif self._without_news < STUCK_AFTER:
-            proposal, architecture = self.sampler.ask()
-            self.store.ask(self.spec.name, proposal, architecture)
-        else:
-            found = self._fallback.propose(self._next, self._seen, self.sampler.name)
-            if isinstance(found, str):
-                self._nothing_new = found
-                return None
-            proposal, architecture = found
-            self.store.ask(self.spec.name, proposal, architecture)
+        started, heard = time.perf_counter(), self.sampler.told
+        stuck = self._without_news >= STUCK_AFTER
+        found = self._proposals.next(self._next, self._seen, stuck=stuck)
+        if isinstance(found, str):
+            self._nothing_new = found
+            return None
+        made = {"observations": heard, "seconds": time.perf_counter() - started}
+        proposal, architecture = found.proposal.model_copy(update=made), found.architecture
+        self.store.ask(self.spec.name, proposal, architecture)
+        if not found.by_sampler:
             self.sampler.replay(proposal)
         self._next = proposal.number + 1
         candidate = self._candidate(proposal, architecture)
-        self._count_news(architecture.id, self._is_news(candidate))
+        self._count_news(proposal, architecture.id, self._is_news(candidate))
         return candidate
 
     def _candidate(self, proposal: Proposal, architecture: Architecture) -> Candidate:
@@ -169,8 +166,9 @@ class Driver:
         rejected = violations(self.spec.limits, candidate.measurements)
         return not rejected and candidate.architecture.id not in self._seen
 
-    def _count_news(self, architecture: str, is_news: bool) -> None:
-        self._without_news = 0 if is_news else self._without_news + 1
+    def _count_news(self, proposal: Proposal, architecture: str, is_news: bool) -> None:
+        if proposal.proposer not in GIVEN:  # nothing that says whether the sampler is stuck
+            self._without_news = 0 if is_news else self._without_news + 1
         if is_news:
             self._seen.add(architecture)
 
@@ -457,6 +455,7 @@ class Driver:
     def _resume(self) -> None:
         """Takes the sampler and all counts to where the log ends."""
         study = self.spec.name
+        self._start_from_others()
         records = {r.number: r for r in self.store.trials(study, TrialQuery())[0]}
         evaluated = [record for record in records.values() if record.evaluated]
         self._evaluated = {record.architecture: record for record in evaluated}
@@ -483,12 +482,19 @@ class Driver:
         """Takes the sampler to where the log ends, and does nothing else."""
         self._resume()
 
+    def _start_from_others(self) -> None:
+        """Before the replay, since a sampler learned from them before it was first asked."""
+        text = self._proposals.start_from(observations_of(self.store, self.spec))
+        events = self.store.events(self.spec.name) if text else []
+        if text and all(event.data.get("text") != text for event in events):
+            self.store.add_event(self.spec.name, "note", {"text": text})
+
     def _replay(self, asked: Asked, record: TrialRecord | None) -> None:
         number = asked.proposal.number
         self._earlier.replay(self.sampler, asked.proposal)
         self._next = number + 1
         if record is not None:
-            self._count_news(asked.architecture, record.evaluated)
+            self._count_news(asked.proposal, asked.architecture, record.evaluated)
         elif not self._earlier.left_out(number):
             self._take_up(asked)
         if number in self._earlier:  # what a sampler of another space repeated says nothing
@@ -499,7 +505,7 @@ class Driver:
         architecture = self.store.architecture(asked.architecture)
         candidate = self._candidate(asked.proposal, architecture)
         self._unfinished.append(candidate)
-        self._count_news(asked.architecture, self._is_news(candidate))
+        self._count_news(asked.proposal, asked.architecture, self._is_news(candidate))
 
     def _note(self, text: str, more: Mapping[str, str]) -> None:
         self.store.add_event(self.spec.name, "note", {"text": text, **more})

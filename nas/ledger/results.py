@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 from nas.search_spaces.base import Model
 
 Verdict: TypeAlias = Literal["promote", "demoted", "unknown"]
+Outcome: TypeAlias = Literal["beat", "did not beat", "too few to say"]
 
 
 class Interval(Model):

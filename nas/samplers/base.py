@@ -4,7 +4,7 @@ F features, M objectives
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from nas.pareto import Floats
 from nas.record import Proposal
@@ -48,6 +48,25 @@ class Knowledge(Protocol[Known]):
 
     def violation(self, member: Known) -> float:
         """How far limits that need no evaluation are broken; 0 where all of them hold."""
+
+
+class Observation(NamedTuple, Generic[MemberT]):
+    """What another study found out about a member, or about something that is no member here."""
+
+    member: MemberT
+    values: tuple[float, ...]
+    """Objectives in the study's order and in their own directions; NaN where one is not known."""
+    violation: float
+    """Of the limits whose metrics are known, as in `Sampler.tell`."""
+
+
+@runtime_checkable
+class LearnsBefore(Protocol[MemberT]):
+    """A sampler that can learn from other studies before it is first asked."""
+
+    def learn(self, known: Sequence[Observation[MemberT]]) -> None:
+        """Takes in what other studies found, once and before any other call; a resumed study does
+        so again before its replay, with the same observations."""
 
 
 class Sampler(Protocol[Decoded]):

@@ -4,7 +4,7 @@ whether a candidate holds the limits and lives.
 n observations, m candidates, M objectives, F features, Q quantiles
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,28 +19,54 @@ FIT_ON = 200
 """Observations that hyperparameters are fitted to, at most: evenly spaced ones."""
 REFIT = 12
 """Hyperparameters are fitted again when a twelfth more is known."""
-NO_EXTRA: Floats = np.zeros(0)
+Hint = Callable[[Floats], Floats]
+"""What is expected of a cost at points [m, F], up to scale and offset: [m]."""
 
 
 class Surface:
-    """One quantity over the space, in its own units."""
+    """One quantity over the space, in its own units.
 
-    def __init__(self, features: int) -> None:
+    A `hint` is what other studies let expect of it, up to scale and offset: a process then models
+    what is left after a line through hint and observations. It is followed only as long as it makes
+    the study's own observations more likely, each in the light of the others.
+    """
+
+    def __init__(self, features: int, hint: Hint | None = None) -> None:
         self.process = GaussianProcess(features)
         self.posterior: Posterior | None = None
+        self.hint = hint
+        self.follows = hint is not None
+        """Whether the hint is used."""
         self._mean, self._deviation = 0.0, 1.0
+        self._slope = 0.0
 
     def fit(self, x: Floats, y: Floats, extra: Floats) -> None:
         """Hyperparameters from observations `x` [n, F], `y` [n] with relative variances `extra`."""
         chosen = np.unique(np.linspace(0, len(y) - 1, min(len(y), FIT_ON)).round().astype(int))
-        scaled = self._scaled(y)
-        self.process.fit(x[chosen], scaled[chosen], extra[chosen])
+        given = x[chosen], y[chosen], extra[chosen]
+        if self.hint is None:
+            self._fit(*given)
+            return
+        found = []
+        for follows in (False, True):
+            self.follows = follows
+            found.append((self._fit(*given), follows, self.process.theta))
+        _, self.follows, self.process.theta = max(found, key=lambda each: each[0])
+
+    def _fit(self, x: Floats, y: Floats, extra: Floats) -> float:
+        """The logarithm of how likely each observation is in the light of the others."""
+        scaled = self._scaled(x, y)
+        self.process.fit(x, scaled, extra)
+        mean, deviation = self.process.condition(x, scaled, extra).left_out()
+        return float(-(0.5 * ((scaled - mean) / deviation) ** 2 + np.log(deviation)).sum()) - len(
+            y
+        ) * float(np.log(self._deviation))
 
     def condition(self, x: Floats, y: Floats, extra: Floats, pending: Floats) -> None:
         """On observations, and on proposals `pending` [p, F] that are out as if they had brought
         what is expected of them (Ginsbourger et al., "Kriging is well-suited to parallelize
         optimization", 2010)."""
-        scaled = self._scaled(y)
+        scaled = self._scaled(x, y)
         self.posterior = self.process.condition(x, scaled, extra)
         if len(pending):
             believed, _ = self.posterior.predict(pending)
@@ -54,9 +80,19 @@ class Surface:
         """Mean and standard deviation at candidates [m, F]: [m] and [m]."""
         assert self.posterior is not None
         mean, deviation = self.posterior.predict(x)
-        return mean * self._deviation + self._mean, deviation * self._deviation
+        mean = mean * self._deviation + self._mean
+        if self._slope and self.hint is not None:
+            mean = mean + self._slope * self.hint(x)
+        return mean, deviation * self._deviation
 
-    def _scaled(self, y: Floats) -> Floats:
+    def _scaled(self, x: Floats, y: Floats) -> Floats:
+        """What is left after the hint, with mean 0 and deviation 1."""
+        self._slope = 0.0
+        if self.follows and self.hint is not None:
+            hinted = self.hint(x)
+            around = hinted - hinted.mean()
+            self._slope = float(around @ y / (around @ around + 1e-12))
+            y = y - self._slope * hinted
         self._mean, self._deviation = float(y.mean()), float(y.std()) or 1.0
         return np.asarray((y - self._mean) / self._deviation)
 
@@ -64,8 +100,9 @@ class Surface:
 class Model:
     """Of all objectives and of feasibility."""
 
-    def __init__(self, objectives: int, features: int) -> None:
-        self.surfaces = [Surface(features) for _ in range(objectives)]
+    def __init__(self, features: int, hints: Sequence[Hint | None]) -> None:
+        """`hints` has one entry for each objective."""
+        self.surfaces = [Surface(features, hint) for hint in hints]
         self.verdict = Surface(features)
         self.fitted_on = 0
         """Observations when hyperparameters were last fitted."""
@@ -127,11 +164,13 @@ class Model:
         surfaces = [*self.surfaces, self.verdict]
         return {
             "theta": [surface.process.theta.tolist() for surface in surfaces],
+            "follows": [surface.follows for surface in surfaces],
             "fitted_on": self.fitted_on,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """The opposite of `state`."""
         self.fitted_on = state["fitted_on"]
-        for surface, theta in zip([*self.surfaces, self.verdict], state["theta"], strict=True):
-            surface.process.theta = np.array(theta)
+        surfaces = [*self.surfaces, self.verdict]
+        for surface, theta, follows in zip(surfaces, state["theta"], state["follows"], strict=True):
+            surface.process.theta, surface.follows = np.array(theta), follows

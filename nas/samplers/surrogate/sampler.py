@@ -19,9 +19,10 @@ import numpy as np
 
 from nas.pareto import Floats, as_costs, crowding, front
 from nas.record import Proposal
-from nas.samplers.base import Knowledge, MemberT, Space
+from nas.samplers.base import Knowledge, MemberT, Observation, Space
+from nas.samplers.surrogate.hints import hint_of
 from nas.samplers.surrogate.improvement import Boxes, expected_improvement, open_boxes
-from nas.samplers.surrogate.model import Model
+from nas.samplers.surrogate.model import Hint, Model
 from nas.samplers.surrogate.observations import Observations, Rows
 from nas.samplers.surrogate.pool import Choice, Pool
 from nas.samplers.uniform import generator_of
@@ -43,7 +44,7 @@ MOST_ON_FRONT = {1: 1, 2: 500, 3: 60, 4: 25}
 
 
 class SurrogateSampler(Generic[MemberT]):
-    """Implements ``base.Sampler``."""
+    """Implements ``base.Sampler`` and ``base.LearnsBefore``."""
 
     name = "nas.surrogate"
 
@@ -60,6 +61,14 @@ class SurrogateSampler(Generic[MemberT]):
         self.observations: Observations[MemberT] = Observations(self.directions)
         self._pool = Pool(space, knowledge, seed)
         self._model: Model | None = None
+        self._hints: list[Hint | None] = [None] * len(self.directions)
+
+    def learn(self, known: Sequence[Observation[MemberT]]) -> None:
+        """See ``base.LearnsBefore``. What was learned is a hint: see ``model.Surface``."""
+        features = np.array([self._pool.describe(each.member, {}).features for each in known])
+        signs = as_costs(np.ones((1, len(self.directions))), self.directions)
+        costs = np.array([each.values for each in known], dtype=float) * signs
+        self._hints = [hint_of(features, column) for column in costs.T]
 
     def ask(self) -> tuple[Proposal, MemberT]:
         number = self.observations.proposals
@@ -97,12 +106,21 @@ class SurrogateSampler(Generic[MemberT]):
     # The first ones ------------------------------------------------------------------------------
 
     def _uniform(self, number: int) -> Choice[MemberT]:
+        """A new member within limits; where there are hints, of those that promise most by them."""
         generator, seen = generator_of(self.seed, number), self.observations.seen
+        found: list[Choice[MemberT]] = []
         for _ in range(DRAWS):
             choice = self._pool.uniform(generator)
             if choice.violation == 0 and choice.member.id not in seen:
-                break
-        return choice
+                found.append(choice)
+                if all(hint is None for hint in self._hints):
+                    break
+        if not found:
+            return choice
+        hinted = [hint(_features(found)) for hint in self._hints if hint is not None]
+        if hinted:
+            found = [found[i] for i in _front(np.column_stack(hinted))]
+        return found[number % len(found)]
 
     # The best of many ----------------------------------------------------------------------------
 
@@ -143,7 +161,7 @@ class SurrogateSampler(Generic[MemberT]):
 
     def _model_for(self, features: Floats) -> Model:
         if self._model is None:
-            self._model = Model(len(self.directions), len(features))
+            self._model = Model(len(features), self._hints)
         return self._model
 
 
