@@ -33,6 +33,8 @@ def front(values: ArrayLike, directions: Sequence[Direction]) -> NDArray[np.bool
     Equal points do not dominate each other, so duplicates on the front are all kept.
     """
     costs = as_costs(values, directions)
+    if costs.shape[1] == 2:
+        return _front_of_two(costs)
     mask = np.zeros(len(costs), dtype=bool)
     kept = np.empty_like(costs)
     count = 0
@@ -104,6 +106,14 @@ def knee(values: ArrayLike, directions: Sequence[Direction]) -> int:
     scaled = (costs - low) / np.where(high > low, high - low, 1.0)
     height = scaled.sum(axis=1).round(12)  # ties must not hang on rounding
     return int(np.lexsort((scaled[:, 0], height))[0])
+
+
+def _front_of_two(costs: Floats) -> NDArray[np.bool_]:
+    """Distinct points in the order of the first cost are on the front where the second one is lower
+    than ever before."""
+    distinct, places = np.unique(costs, axis=0, return_inverse=True)
+    before = np.minimum.accumulate(np.r_[np.inf, distinct[:, 1]])[:-1]
+    return np.asarray((distinct[:, 1] < before)[places.reshape(-1)])
 
 
 def _dominating(points: Floats, point: Floats) -> NDArray[np.bool_]:

@@ -63,7 +63,7 @@ def test_every_sampler_of_a_study_is_an_arm() -> None:
     names = {f"optuna.{n}" for n in OPTUNA_SAMPLERS} | {
         f"nevergrad.{n}" for n in NEVERGRAD_SAMPLERS
     }
-    assert set(parse_arms(["own"])) == {"uniform", *names}
+    assert set(parse_arms(["own"])) == {"uniform", "nas.surrogate", *names}
     assert parse_arms(["uniform", "peers", "uniform"]) == ("uniform", *PEERS)
     assert parse_arms(["optuna"]) == ("optuna.nsga2",)
     with pytest.raises(BadInput, match=r"no such sampler.*optuna\.anneal.*nevergrad\.de"):

@@ -65,7 +65,7 @@ def write(service: Service, model: Architecture, values: dict[str, float], **cha
 
 
 def test_a_finished_study_says_what_its_measurements_are_worth(service: Service) -> None:
-    service.create_study(small_study(trials=30))
+    service.create_study(small_study(trials=30, control_arm=0.0))
     list(service.events("small", follow=True))
     (found,) = service.proxies("small").references
     assert (found.metric, found.direction, found.unit) == ("text.loss", "minimize", "nats")

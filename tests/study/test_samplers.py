@@ -10,11 +10,19 @@ from nas.record import Proposal
 from nas.samplers import make_sampler
 from nas.samplers.uniform import generator_of
 from nas.search_spaces.axes import RandomDraw, RecordingDraw, ReplayDraw
-from nas.study import NEVERGRAD_SAMPLERS, OPTUNA_SAMPLERS, DriverSpec, Objective
-from tests.support.problems import LAYERWISE, TINY, layerwise_values, space, synthetic_values
+from nas.study import NAS_SAMPLERS, NEVERGRAD_SAMPLERS, OPTUNA_SAMPLERS, DriverSpec, Objective
+from tests.support.problems import (
+    LAYERWISE,
+    TINY,
+    Unknowing,
+    layerwise_values,
+    space,
+    synthetic_values,
+)
 
 SAMPLERS = [
     ("uniform", "uniform"),
+    *(("nas", name) for name in NAS_SAMPLERS),
     *(("optuna", name) for name in OPTUNA_SAMPLERS),
     *(("nevergrad", name) for name in NEVERGRAD_SAMPLERS),
 ]
@@ -38,7 +46,8 @@ def conditional():
 
 def make(library, name, space, objectives, *, seed=0, budget=BUDGET, workers=1):
     driver = DriverSpec(library=library, sampler=name, workers=workers)
-    return make_sampler(driver, space, OBJECTIVES[:objectives], seed, budget)
+    knowledge = Unknowing(space, objectives)
+    return make_sampler(driver, space, OBJECTIVES[:objectives], seed, budget, knowledge=knowledge)
 
 
 def verdict(number, architecture, objectives):

@@ -6,15 +6,16 @@ from functools import cache
 from typing import Any
 
 from nas.driver import Driver
+from nas.driver.sampling import sampler_of
 from nas.record import TrialRecord
-from nas.samplers import make_sampler
 from nas.search_spaces.space import SearchSpace
 from nas.store.base import Asked, Store, TrialQuery
-from nas.study import NEVERGRAD_SAMPLERS, OPTUNA_SAMPLERS, StudySpec
+from nas.study import NAS_SAMPLERS, NEVERGRAD_SAMPLERS, OPTUNA_SAMPLERS, StudySpec
 from tests.support.fake import FakeEvaluator, small_study
 
 SAMPLERS = [
     ("uniform", "uniform"),
+    *(("nas", name) for name in NAS_SAMPLERS),
     *(("optuna", name) for name in OPTUNA_SAMPLERS),
     *(("nevergrad", name) for name in NEVERGRAD_SAMPLERS),
 ]
@@ -33,18 +34,6 @@ def study(library: str = "uniform", sampler: str | None = None, **changes: Any) 
 def small_space() -> SearchSpace:
     """That of the small study; its questions are looked for once."""
     return SearchSpace.model_validate(small_study()["space"])
-
-
-def sampler_of(spec: StudySpec) -> Any:
-    """As the runner makes it."""
-    return make_sampler(
-        spec.driver,
-        spec.space,
-        spec.objectives,
-        spec.seed,
-        spec.budget.trials,
-        constrained=bool(spec.limits),
-    )
 
 
 def create(store: Store, spec: StudySpec) -> None:
@@ -92,5 +81,7 @@ def essence(store: Store, spec: StudySpec) -> list[dict[str, Any]]:
 
 
 def proposals(store: Store, spec: StudySpec) -> list[Any]:
-    """Everything that was proposed, with what the sampler needs to rebuild itself."""
-    return [entry.proposal for entry in store.log(spec.name) if isinstance(entry, Asked)]
+    """Everything that was proposed, with what the sampler needs to rebuild itself; how long it took
+    is no part of that."""
+    asked = [entry.proposal for entry in store.log(spec.name) if isinstance(entry, Asked)]
+    return [proposal.model_copy(update={"seconds": 0.0}) for proposal in asked]

@@ -2,6 +2,10 @@
 
 import math
 
+import numpy as np
+
+from nas.pareto import Floats
+from nas.samplers.encoding import ArchitectureEncoder
 from nas.search_spaces.architecture import Architecture
 from nas.search_spaces.space import SearchSpace
 
@@ -107,3 +111,20 @@ def layerwise_values(architecture: Architecture) -> list[float]:
         width += height**2 * layer.ffn.hidden / 128
     loss = 3 - 1.2 * (1 - math.exp(-1.5 * attention)) - 0.8 * (1 - math.exp(-1.5 * width))
     return [loss, architecture.cost(64).decode_flops / 1000]
+
+
+class Unknowing:
+    """Knowledge of a space in which no objective and no limit is known beforehand."""
+
+    def __init__(self, space: SearchSpace, objectives: int) -> None:
+        self.encoder = ArchitectureEncoder(space)
+        self.objectives = objectives
+
+    def features(self, member: Architecture) -> Floats:
+        return self.encoder.features(member)
+
+    def values(self, member: Architecture) -> Floats:
+        return np.full(self.objectives, math.nan)
+
+    def violation(self, member: Architecture) -> float:
+        return 0.0

@@ -19,6 +19,9 @@ FIT_ON = 200
 """Observations that hyperparameters are fitted to, at most: evenly spaced ones."""
 REFIT = 12
 """Hyperparameters are fitted again when a twelfth more is known."""
+MARGIN = 2.0
+"""By which a hint has to make the logarithm of the likelihood larger; by chance alone, one number
+more gains half of one."""
 Hint = Callable[[Floats], Floats]
 """What is expected of a cost at points [m, F], up to scale and offset: [m]."""
 
@@ -50,8 +53,9 @@ class Surface:
         found = []
         for follows in (False, True):
             self.follows = follows
-            found.append((self._fit(*given), follows, self.process.theta))
-        _, self.follows, self.process.theta = max(found, key=lambda each: each[0])
+            found.append((self._fit(*given), self.process.theta))
+        self.follows = found[True][0] > found[False][0] + MARGIN
+        self.process.theta = found[self.follows][1]
 
     def _fit(self, x: Floats, y: Floats, extra: Floats) -> float:
         """The logarithm of how likely each observation is in the light of the others."""
@@ -84,6 +88,11 @@ class Surface:
         if self._slope and self.hint is not None:
             mean = mean + self._slope * self.hint(x)
         return mean, deviation * self._deviation
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of an observation around the quantity."""
+        return float(self.process.noise**0.5) * self._deviation
 
     def _scaled(self, x: Floats, y: Floats) -> Floats:
         """What is left after the hint, with mean 0 and deviation 1."""
@@ -157,7 +166,7 @@ class Model:
         if not self._judges:
             return np.ones(len(features))
         mean, deviation = self.verdict.predict(features)
-        return np.asarray(ndtr(mean / np.sqrt(deviation**2 + 0.1)))
+        return np.asarray(ndtr(mean / np.hypot(deviation, self.verdict.noise)))
 
     def state(self) -> dict[str, Any]:
         """Hyperparameters, from which `restore` makes the same model without fitting."""

@@ -5,7 +5,7 @@ Objectives are costs here: those that are maximised are negated.
 n observations, M objectives, F features
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple
 
@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.evaluators.base import Direction
-from nas.pareto import Floats, as_costs, crowding, rank
+from nas.pareto import Floats, as_costs, front
 from nas.samplers.base import MemberT
 from nas.samplers.surrogate.pool import Choice
 
-MOST = 400
+MOST = 300
 """Observations that a model is conditioned on: its cost grows with their cube."""
 FAR = 6.0
 """A cost further above the median than this many times what the best is below it tells no more
@@ -69,59 +69,58 @@ class Observations(Generic[MemberT]):
         self.directions = list(directions)
         self.proposals = 0
         self._entries: dict[int, Entry[MemberT]] = {}
+        self._furthest: dict[str, Entry[MemberT]] = {}
+        """Told with values, each member once and as far as it went."""
+        self._out: dict[str, Choice[MemberT]] = {}
+        self._bad = 0
+        """Evaluated ones that broke a limit or failed."""
 
     def add(self, choice: Choice[MemberT]) -> None:
         """A further proposal."""
         self._entries[self.proposals] = Entry(choice)
         self.proposals += 1
+        if choice.member.id not in self._furthest:
+            self._out[choice.member.id] = choice
 
     def skip(self) -> None:
         """A number without a proposal."""
         self.proposals += 1
-
-    @property
-    def entries(self) -> Collection[Entry[MemberT]]:
-        """In order of number."""
-        return self._entries.values()
 
     def tell(
         self, number: int, values: Sequence[float] | None, violation: float, rung: int | None
     ) -> None:
         """What became of a proposal; see ``samplers.base.Sampler.tell``."""
         entry = self._entries[number]
-        entry.is_told = True
-        entry.violation = violation
+        entry.is_told, entry.violation = True, violation
+        member = entry.choice.member.id
+        self._out.pop(member, None)
         if values is None:
             entry.failed = entry.failed or violation == 0
         else:
             entry.reached[rung] = as_costs([list(values)], self.directions)[0].tolist()
+            known = self._furthest.get(member)
+            if known is None or _goes_further(entry, known):
+                self._furthest[member] = entry
+        self._bad += entry.choice.violation == 0 and (entry.failed or violation > 0)
 
     @property
     def pending(self) -> list[Choice[MemberT]]:
         """Proposals that are out, each member once."""
-        known = {entry.choice.member.id for entry in self.entries if entry.is_told}
-        out = {e.choice.member.id: e.choice for e in self.entries if not e.is_told}
-        return [choice for member, choice in out.items() if member not in known]
+        return list(self._out.values())
 
     @property
     def seen(self) -> set[str]:
         """Members that were proposed."""
-        return {entry.choice.member.id for entry in self.entries}
+        return {entry.choice.member.id for entry in self._entries.values()}
 
     @property
-    def with_values(self) -> list[Entry[MemberT]]:
-        """Told with values, each member once and as far as it went."""
-        found: dict[str, Entry[MemberT]] = {}
-        for entry in self.entries:
-            if entry.reached:
-                known = found.get(entry.choice.member.id)
-                if known is None or _goes_further(entry, known):
-                    found[entry.choice.member.id] = entry
-        return list(found.values())
+    def count(self) -> int:
+        """Members with values."""
+        return len(self._furthest)
 
     def rows(self) -> Rows:
         """At most `MOST`: the best half by rank, and the newest of the others."""
-        entries = self.with_values
+        entries = list(self._furthest.values())
         costs, extra = self._corrected(entries)
         costs = _clipped(costs)
         feasible = np.array([entry.violation == 0 for entry in entries], dtype=bool)
@@ -136,10 +135,13 @@ class Observations(Generic[MemberT]):
 
     def verdicts(self) -> tuple[Floats, Floats]:
         """Features [n, F] and -1 or 1 [n] for each evaluated member that broke a limit or failed,
-        or did not. Those that broke a limit in closed form were not evaluated."""
+        or did not; none where none did. Those that broke a limit in closed form were not
+        evaluated."""
+        if not self._bad:
+            return np.zeros((0, 0)), np.zeros(0)
         told = {
             entry.choice.member.id: entry
-            for entry in self.entries
+            for entry in self._entries.values()
             if entry.is_told and entry.choice.violation == 0
         }
         kept = list(told.values())[-MOST:]
@@ -183,7 +185,17 @@ def _most_telling(costs: Floats, feasible: NDArray[np.bool_]) -> list[int]:
     count = len(costs)
     if count <= MOST:
         return list(range(count))
-    ranks = rank(costs, ["minimize"] * costs.shape[1]) + np.where(feasible, 0, count)
-    best = np.lexsort((-crowding(costs), ranks))[: MOST // 2]
-    newest = [i for i in range(count - 1, -1, -1) if i not in set(best.tolist())]
-    return sorted([*best.tolist(), *newest[: MOST - MOST // 2]])
+    best = _best(np.where(feasible[:, None], costs, costs + np.ptp(costs, axis=0) + 1), MOST // 2)
+    left = np.setdiff1d(np.arange(count), best)
+    return sorted([*best, *left[len(left) - (MOST - len(best)) :].tolist()])
+
+
+def _best(costs: Floats, most: int) -> list[int]:
+    """Indices of whole fronts, one behind the other, until there are about so many."""
+    left = np.arange(len(costs))
+    found: list[int] = []
+    while len(found) < most:
+        mask = front(costs[left], ["minimize"] * costs.shape[1])
+        found += left[mask].tolist()
+        left = left[~mask]
+    return found[: MOST - 1]

@@ -16,15 +16,15 @@ from nas.search_spaces.axes import Answers, ForcedDraw, RandomDraw, RecordingDra
 
 COMMON = 200
 """Uniform members that every proposal considers; they are drawn once."""
-FRESH = 50
+FRESH = 25
 """Further uniform members for each proposal."""
-BRED = 120
+BRED = 60
 """Members bred for each proposal."""
 CROSSED = 0.3
 """Share of them with two parents."""
 MOST_REDRAWN = 3
 """Answers of one parent that are drawn anew, at most."""
-NEIGHBOURS = 50
+NEIGHBOURS = 40
 """Neighbours of the best that are looked at in each round of refinement."""
 
 

@@ -38,6 +38,7 @@ class GaussianProcess:
         ]
         self.spread = np.r_[np.full(features, LENGTH_SPREAD), [PRIORS[name][1] for name in PRIORS]]
         self.theta = self.mean.copy()
+        self.theta[-1] = np.log(1e-2)
 
     def fit(self, x: Floats, y: Floats, extra: Floats, *, steps: int = 40) -> None:
         """Moves the hyperparameters to the mode of their posterior, from where they are.

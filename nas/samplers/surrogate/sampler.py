@@ -72,7 +72,7 @@ class SurrogateSampler(Generic[MemberT]):
 
     def ask(self) -> tuple[Proposal, MemberT]:
         number = self.observations.proposals
-        known = len(self.observations.with_values)
+        known = self.observations.count
         if known < STARTUP:
             choice = self._uniform(number)
             state: dict[str, Any] = {"start": f"{known} of {STARTUP} observations"}
@@ -128,7 +128,7 @@ class SurrogateSampler(Generic[MemberT]):
         rows, state = self.observations.rows(), {}
         model = self._model_for(rows.features[0])
         verdicts = self.observations.verdicts()
-        count = len(self.observations.with_values)
+        count = self.observations.count
         if model.is_stale(count):
             model.fit(rows, verdicts, count)
             state["fitted"] = model.state()
