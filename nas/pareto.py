@@ -87,7 +87,7 @@ def hypervolume(
     costs = as_costs(values, directions)
     bound = as_costs(corner[None], directions)[0]
     costs = costs[(costs < bound).all(axis=1)]
-    return _sliced_volume(costs, bound)
+    return _sliced_volume(costs[front(costs, ["minimize"] * len(corner))], bound)
 
 
 def knee(values: ArrayLike, directions: Sequence[Direction]) -> int:

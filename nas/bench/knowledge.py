@@ -8,15 +8,19 @@ from nas.bench.table import Row, Table
 from nas.pareto import Floats
 from nas.search_spaces.axes import Scalar
 
+FEW = 8
+"""Numbers of an axis that are also told apart as names: an effect of few need not be monotone."""
+
 
 class TableKnowledge:
     """Implements ``samplers.base.Knowledge``.
 
     Features [F], axis after axis: of numbers the rank among the axis's values, scaled to 0..1,
-    with a 1 beside it where the question was asked if some rows leave it out; of two values of any
-    other kind 0 or 1; of more a one-hot code. Where several axes offer the same answers, as the
-    layers of a network do, how often each answer was given follows, over the root of their number:
-    much depends on what is there, before it matters where.
+    with a 1 beside it where the question was asked if some rows leave it out, and a one-hot code
+    where they are few; of two values of any other kind 0 or 1; of more a one-hot code. Where
+    several axes offer the same answers, as the layers of a network do, how often each answer was
+    given follows, over the root of their number: much depends on what is there, before it matters
+    where.
     """
 
     def __init__(self, table: Table, cheap: Collection[str] = ()) -> None:
@@ -60,8 +64,9 @@ def _coding(options: tuple[Scalar, ...]) -> Floats:
     if len(numbers) < sum(option is not None for option in options):
         size = len(options)
         return np.eye(size) if size > 2 else np.arange(float(size))[:, None]
+    few = 2 < len(numbers) <= FEW
     rank = np.linspace(0.0, 1.0, max(2, len(numbers)))[: len(numbers), None]
     if len(numbers) == len(options):
-        return rank
+        return np.concatenate([rank, np.eye(len(numbers))], axis=1) if few else rank
     asked = np.concatenate([rank, np.ones_like(rank)], axis=1)
     return np.concatenate([np.zeros((1, 2)), asked])  # the question that is not asked comes first

@@ -201,11 +201,13 @@ def test_checkpoints_are_whole_numbers() -> None:
         parse_checkpoints("50,half")
 
 
-def test_knowledge_codes_numbers_by_rank_and_words_one_hot() -> None:
+def test_knowledge_codes_numbers_by_rank_and_few_of_them_and_words_one_hot() -> None:
     grid = table()
     known = TableKnowledge(grid, ["cost"])
     row = grid.row_of({"width": 4, "kind": "slow"})
-    assert known.features(row).tolist() == [pytest.approx(2 / 3), 0.0, 0.0, 1.0]
+    rank, *places = known.features(row).tolist()
+    assert rank == pytest.approx(2 / 3)
+    assert places == [0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
     assert np.isnan(known.values(row)[0])
     assert known.values(row)[1] == 8.0
     assert known.violation(row) == 0.0

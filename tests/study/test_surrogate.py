@@ -222,14 +222,20 @@ def test_predictions_are_as_sure_as_they_say() -> None:
 def test_a_measured_limit_is_learned_and_kept_away_from() -> None:
     table = landscape()
 
-    def verdict(row: int) -> tuple[Any, float]:
-        loss, speed = table.values[row].tolist()
-        return [loss, speed], max(0.0, 5.0 - speed)
+    size = [table.answers_of(Row(row))["a"] for row in range(len(table))]
 
-    rows = search(sampler(table), table, 30, verdict)
-    broken = [table.values[row][1] < 5 for row in rows]
-    among_all = (table.values[:, 1] < 5).mean()
-    assert np.mean(broken[10:]) < among_all / 2
+    def broken(limit: int, seed: int) -> float:
+        """Share of the later proposals that are larger than 2, where a limit on size is told."""
+        rows = search(
+            sampler(table, seed=seed),
+            table,
+            30,
+            lambda row: (table.values[row].tolist(), max(0, size[row] - limit) / limit),
+        )
+        return float(np.mean([size[row] > 2 for row in rows[10:]]))
+
+    limited, free = ([broken(limit, seed) for seed in range(3)] for limit in (2, 99))
+    assert sum(limited) < sum(free) / 2
 
 
 def test_what_failed_is_kept_away_from() -> None:

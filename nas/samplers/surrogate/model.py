@@ -15,7 +15,7 @@ from nas.samplers.surrogate.improvement import NORMAL
 from nas.samplers.surrogate.observations import Rows
 from nas.samplers.surrogate.process import GaussianProcess, Posterior
 
-FIT_ON = 200
+FIT_ON = 150
 """Observations that hyperparameters are fitted to, at most: evenly spaced ones."""
 REFIT = 12
 """Hyperparameters are fitted again when a twelfth more is known."""

@@ -17,7 +17,7 @@ from nas.pareto import Floats, as_costs, front
 from nas.samplers.base import MemberT
 from nas.samplers.surrogate.pool import Choice
 
-MOST = 300
+MOST = 200
 """Observations that a model is conditioned on: its cost grows with their cube."""
 FAR = 6.0
 """A cost further above the median than this many times what the best is below it tells no more
