@@ -38,8 +38,13 @@ def wal(path: Path) -> Path:
 
 def explain(path: Path, message: str) -> StoreError:
     """What DuckDB said when it could not open the file, in terms of what to do."""
-    if "lock" in message.lower():
+    if " lock " in message:
         return _held(path, message)
+    if "Corrupt database file" in message:
+        return StoreError(
+            f"{path} is damaged ({first_line(message)}); restore it from a copy, or move it away, "
+            "and its log, to start anew"
+        )
     if "Could not read enough bytes" in message:
         return StoreError(
             f"{path} is cut short: it was not copied whole, or its disk was full; restore it from "

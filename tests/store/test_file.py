@@ -114,6 +114,18 @@ def test_a_file_that_was_cut_short_is_refused(store: DuckDBStore, path: Path, pa
         DuckDBStore(path)
 
 
+def test_a_damaged_block_is_not_taken_for_a_lock(tmp_path: Path) -> None:
+    path = tmp_path / "nas.duckdb"
+    with closing(DuckDBStore(path)) as store:
+        store.create_study("s", {}, None)
+    with path.open("r+b") as file:  # behind the three headers of 4096 bytes
+        file.seek(3 * 4096 + 100)
+        file.write(bytes(64))
+    with pytest.raises(StoreError, match=r"is damaged .*restore it from a copy") as failed:
+        DuckDBStore(path)
+    assert "held by" not in failed.value.message
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"the folder of .*nas.duckdb cannot be made"):
