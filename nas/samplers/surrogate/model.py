@@ -11,9 +11,10 @@ import numpy as np
 from scipy.special import ndtr
 
 from nas.pareto import Floats
-from nas.samplers.surrogate.improvement import NORMAL
+from nas.samplers.surrogate.improvement import NORMAL, QUANTILES
 from nas.samplers.surrogate.observations import Rows
 from nas.samplers.surrogate.process import GaussianProcess, Posterior
+from nas.samplers.surrogate.warp import STRAIGHT, Warp, warps_for
 
 FIT_ON = 150
 """Observations that hyperparameters are fitted to, at most: evenly spaced ones."""
@@ -29,42 +30,46 @@ Hint = Callable[[Floats], Floats]
 class Surface:
     """One quantity over the space, in its own units.
 
-    A `hint` is what other studies let expect of it, up to scale and offset: a process then models
-    what is left after a line through hint and observations. It is followed only as long as it makes
-    the study's own observations more likely, each in the light of the others.
+    A process models it on one of a few scales (``warp``), whichever makes the observations most
+    likely, each in the light of the others. A `hint` is what other studies let expect of the
+    quantity, up to scale and offset: the process then models what is left after a line through hint
+    and observations. It is followed only as long as it makes the observations more likely.
     """
 
-    def __init__(self, features: int, hint: Hint | None = None) -> None:
+    def __init__(self, features: int, hint: Hint | None = None, *, bends: bool = True) -> None:
+        """`bends` is whether scales other than the straight one are tried."""
         self.process = GaussianProcess(features)
         self.posterior: Posterior | None = None
         self.hint = hint
         self.follows = hint is not None
         """Whether the hint is used."""
+        self.bends, self.warp = bends, STRAIGHT
         self._mean, self._deviation = 0.0, 1.0
-        self._slope = 0.0
+        self._line = 0.0, 0.0
+        """Offset and slope of the line from the hint to the cost."""
 
     def fit(self, x: Floats, y: Floats, extra: Floats) -> None:
-        """Hyperparameters from observations `x` [n, F], `y` [n] with relative variances `extra`."""
+        """Scale and hyperparameters from observations `x` [n, F], `y` [n] with relative variances
+        `extra`."""
         chosen = np.unique(np.linspace(0, len(y) - 1, min(len(y), FIT_ON)).round().astype(int))
         given = x[chosen], y[chosen], extra[chosen]
-        if self.hint is None:
-            self._fit(*given)
-            return
-        found = []
-        for follows in (False, True):
-            self.follows = follows
-            found.append((self._fit(*given), self.process.theta))
-        self.follows = found[True][0] > found[False][0] + MARGIN
-        self.process.theta = found[self.follows][1]
+        best, start = -np.inf, self.process.start
+        found = (start, STRAIGHT, False)
+        for warp in warps_for(given[1]) if self.bends else [STRAIGHT]:
+            for follows in (False, True) if self.hint else (False,):
+                self.process.theta, self.warp, self.follows = start, warp, follows
+                likely = self._fit(*given) - MARGIN * follows
+                if likely > best:
+                    best, found = likely, (self.process.theta, warp, follows)
+        self.process.theta, self.warp, self.follows = found
 
     def _fit(self, x: Floats, y: Floats, extra: Floats) -> float:
         """The logarithm of how likely each observation is in the light of the others."""
         scaled = self._scaled(x, y)
         self.process.fit(x, scaled, extra)
         mean, deviation = self.process.condition(x, scaled, extra).left_out()
-        return float(-(0.5 * ((scaled - mean) / deviation) ** 2 + np.log(deviation)).sum()) - len(
-            y
-        ) * float(np.log(self._deviation))
+        surprise = 0.5 * ((scaled - mean) / deviation) ** 2 + np.log(deviation * self._deviation)
+        return float((self.warp.log_slope(y) - surprise).sum())
 
     def condition(self, x: Floats, y: Floats, extra: Floats, pending: Floats) -> None:
         """On observations, and on proposals `pending` [p, F] that are out as if they had brought
@@ -81,29 +86,40 @@ class Surface:
             )
 
     def predict(self, x: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation at candidates [m, F]: [m] and [m]."""
+        """Mean and standard deviation at candidates [m, F], on the scale of `warp`: [m] and [m]."""
         assert self.posterior is not None
         mean, deviation = self.posterior.predict(x)
         mean = mean * self._deviation + self._mean
-        if self._slope and self.hint is not None:
-            mean = mean + self._slope * self.hint(x)
-        return mean, deviation * self._deviation
+        return mean + self._hinted(x), deviation * self._deviation
+
+    def samples(self, x: Floats) -> Floats:
+        """[m, Q] equally likely values at candidates [m, F]."""
+        mean, deviation = self.predict(x)
+        return self.warp.back(mean[:, None] + deviation[:, None] * NORMAL)
 
     @property
     def noise(self) -> float:
-        """Standard deviation of an observation around the quantity."""
+        """Standard deviation of an observation around the quantity, on the scale of `warp`."""
         return float(self.process.noise**0.5) * self._deviation
 
     def _scaled(self, x: Floats, y: Floats) -> Floats:
-        """What is left after the hint, with mean 0 and deviation 1."""
-        self._slope = 0.0
+        """What is left after the hint, with mean 0 and deviation 1, on the scale of `warp`."""
+        self._line = 0.0, 0.0
         if self.follows and self.hint is not None:
-            hinted = self.hint(x)
-            around = hinted - hinted.mean()
-            self._slope = float(around @ y / (around @ around + 1e-12))
-            y = y - self._slope * hinted
-        self._mean, self._deviation = float(y.mean()), float(y.std()) or 1.0
-        return np.asarray((y - self._mean) / self._deviation)
+            hint = self.hint(x)
+            around = hint - hint.mean()
+            slope = float(around @ y / (around @ around + 1e-12))
+            self._line = float(y.mean() - slope * hint.mean()), slope
+        z = self.warp(y) - self._hinted(x)
+        self._mean, self._deviation = float(z.mean()), float(z.std()) or 1.0
+        return np.asarray((z - self._mean) / self._deviation)
+
+    def _hinted(self, x: Floats) -> Floats | float:
+        """What the hint lets expect at points [m, F], on the scale of `warp`: [m]."""
+        offset, slope = self._line
+        if not slope or self.hint is None:
+            return 0.0
+        return self.warp(offset + slope * self.hint(x))
 
 
 class Model:
@@ -112,7 +128,7 @@ class Model:
     def __init__(self, features: int, hints: Sequence[Hint | None]) -> None:
         """`hints` has one entry for each objective."""
         self.surfaces = [Surface(features, hint) for hint in hints]
-        self.verdict = Surface(features)
+        self.verdict = Surface(features, bends=False)
         self.fitted_on = 0
         """Observations when hyperparameters were last fitted."""
         self._judges = False
@@ -140,25 +156,19 @@ class Model:
         if self._judges:
             self.verdict.condition(features, signs, np.zeros(len(signs)), pending)
 
-    def expected(self, features: Floats, known: Floats) -> list[tuple[Floats, Floats]]:
-        """For each objective mean and deviation [m] of its cost at candidates [m, F]; `known`
-        [m, M] are costs, exact where they are not NaN."""
-        found: list[tuple[Floats, Floats]] = []
+    def samples(self, features: Floats, known: Floats) -> list[Floats]:
+        """For each objective [m, Q] equally likely costs of candidates [m, F], or [m, 1] where all
+        are exact; `known` [m, M] are costs, exact where they are not NaN."""
+        found: list[Floats] = []
         for objective, surface in enumerate(self.surfaces):
             given = known[:, objective]
-            exact = np.isfinite(given)
-            mean, deviation = np.where(exact, given, 0.0), np.zeros(len(given))
-            if not exact.all():
-                mean[~exact], deviation[~exact] = surface.predict(features[~exact])
-            found.append((mean, deviation))
+            open_ = np.isnan(given)
+            values = given[:, None]
+            if open_.any():
+                values = np.repeat(values, QUANTILES, axis=1)
+                values[open_] = surface.samples(features[open_])
+            found.append(values)
         return found
-
-    def samples(self, expected: Sequence[tuple[Floats, Floats]]) -> list[Floats]:
-        """For each objective [m, Q] equally likely costs; [m, 1] where all are exact."""
-        return [
-            mean[:, None] + deviation[:, None] * NORMAL if deviation.any() else mean[:, None]
-            for mean, deviation in expected
-        ]
 
     def feasible(self, features: Floats) -> Floats:
         """[m] probability that candidates hold the limits and live, by least squares on the signs
@@ -174,6 +184,7 @@ class Model:
         return {
             "theta": [surface.process.theta.tolist() for surface in surfaces],
             "follows": [surface.follows for surface in surfaces],
+            "warp": [_warp_state(surface.warp) for surface in surfaces],
             "fitted_on": self.fitted_on,
         }
 
@@ -181,5 +192,13 @@ class Model:
         """The opposite of `state`."""
         self.fitted_on = state["fitted_on"]
         surfaces = [*self.surfaces, self.verdict]
-        for surface, theta, follows in zip(surfaces, state["theta"], state["follows"], strict=True):
+        for surface, theta, follows, warp in zip(
+            surfaces, state["theta"], state["follows"], state["warp"], strict=True
+        ):
             surface.process.theta, surface.follows = np.array(theta), follows
+            surface.warp = Warp(*warp) if warp else STRAIGHT
+
+
+def _warp_state(warp: Warp) -> list[float] | None:
+    """JSON has no infinity."""
+    return list(warp) if np.isfinite(warp.bend) else None

@@ -19,9 +19,10 @@ from nas.samplers.surrogate.pool import Choice
 
 MOST = 200
 """Observations that a model is conditioned on: its cost grows with their cube."""
-FAR = 6.0
+FAR = 30.0
 """A cost further above the median than this many times what the best is below it tells no more
-than that it is bad; unclipped, one diverged training would flatten all others."""
+than that it is bad: the volume that is gained is measured in shares of the range, and one diverged
+training would leave the others none of it."""
 UNSURE = 0.25
 """Variance, relative to that of the objective, that is granted to what was reached at a rung while
 hardly any trial has gone further."""

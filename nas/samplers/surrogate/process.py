@@ -37,8 +37,9 @@ class GaussianProcess:
             [PRIORS[name][0] for name in PRIORS],
         ]
         self.spread = np.r_[np.full(features, LENGTH_SPREAD), [PRIORS[name][1] for name in PRIORS]]
-        self.theta = self.mean.copy()
-        self.theta[-1] = np.log(1e-2)
+        self.start = np.r_[self.mean[:-1], np.log(1e-2)]
+        """From where a fit that does not go on from another sets out."""
+        self.theta = self.start
 
     def fit(self, x: Floats, y: Floats, extra: Floats, *, steps: int = 40) -> None:
         """Moves the hyperparameters to the mode of their posterior, from where they are.

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any, Generic
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from nas.pareto import Floats, as_costs, crowding, front
 from nas.record import Proposal
@@ -62,6 +63,7 @@ class SurrogateSampler(Generic[MemberT]):
         self._pool = Pool(space, knowledge, seed)
         self._model: Model | None = None
         self._hints: list[Hint | None] = [None] * len(self.directions)
+        self._threads = ThreadpoolController()
 
     def learn(self, known: Sequence[Observation[MemberT]]) -> None:
         """See ``base.LearnsBefore``. What was learned is a hint: see ``model.Surface``."""
@@ -77,7 +79,9 @@ class SurrogateSampler(Generic[MemberT]):
             choice = self._uniform(number)
             state: dict[str, Any] = {"start": f"{known} of {STARTUP} observations"}
         else:
-            choice, state = self._best(number)
+            # Matrices are small, and the other cores train: threads would wait for each other.
+            with self._threads.limit(limits=1, user_api="blas"):
+                choice, state = self._best(number)
         self.observations.add(choice)
         proposal = Proposal(
             number=number, answers=choice.answers, proposer=self.name, sampler_state=state
@@ -185,17 +189,15 @@ class _Gain(Generic[MemberT]):
         best = _front(costs)
         self.parents: list[int] = good[best].tolist() or list(range(len(rows.costs)))
         """Indices of rows."""
-        out = [mean for mean, _ in self._expected(pending)] if pending else []
-        if out:
-            costs = np.concatenate([costs, self._scaled(np.column_stack(out))])
+        if pending:
+            costs = np.concatenate([costs, self._scaled(_means(self._samples(pending)))])
         self.boxes = self._open(costs, common)
 
     def __call__(self, choices: Sequence[Choice[MemberT]]) -> Floats:
         """[m]"""
-        samples = self.model.samples(self._expected(choices))
         scaled = [
             (values - low) / width
-            for values, low, width in zip(samples, self.low, self.width, strict=True)
+            for values, low, width in zip(self._samples(choices), self.low, self.width, strict=True)
         ]
         gains = expected_improvement(scaled, self.boxes)
         return np.asarray(gains * self.model.feasible(_features(choices)))
@@ -203,19 +205,19 @@ class _Gain(Generic[MemberT]):
     def expected(self, choice: Choice[MemberT]) -> list[list[float]]:
         """Mean and standard deviation of each objective [M], in its own direction."""
         signs = as_costs(np.ones((1, len(self.directions))), self.directions)[0]
-        pairs = zip(signs, self._expected([choice]), strict=True)
-        return [[float(sign * mean[0]), float(deviation[0])] for sign, (mean, deviation) in pairs]
+        pairs = zip(signs, self._samples([choice]), strict=True)
+        return [[float(sign * values.mean()), float(values.std())] for sign, values in pairs]
 
-    def _expected(self, choices: Sequence[Choice[MemberT]]) -> list[tuple[Floats, Floats]]:
+    def _samples(self, choices: Sequence[Choice[MemberT]]) -> list[Floats]:
         known = np.array([choice.known for choice in choices])
         known *= as_costs(np.ones((1, len(self.directions))), self.directions)
-        return self.model.expected(_features(choices), known)
+        return self.model.samples(_features(choices), known)
 
     def _open(self, costs: Floats, common: Sequence[Choice[MemberT]]) -> Boxes:
         """What the front leaves open below a reference point beyond the worst that is known or
         expected anywhere: where dear members are good, that is where the front goes on."""
-        means = np.column_stack([mean for mean, _ in self._expected(common)])
-        reference = np.maximum(1.0, self._scaled(means).max(axis=0)) + MARGIN
+        means = self._scaled(_means(self._samples(common)))
+        reference = np.maximum(1.0, means.max(axis=0)) + MARGIN
         kept = _front(costs)
         most = MOST_ON_FRONT.get(costs.shape[1], 12)
         if len(kept) > most:
@@ -229,6 +231,11 @@ class _Gain(Generic[MemberT]):
 def _front(costs: Floats) -> Any:
     """Indices [K]."""
     return np.flatnonzero(front(costs, ["minimize"] * costs.shape[1]))
+
+
+def _means(samples: Sequence[Floats]) -> Floats:
+    """[m, M]"""
+    return np.column_stack([np.median(values, axis=1) for values in samples])
 
 
 def _features(choices: Sequence[Choice[Any]]) -> Floats:
