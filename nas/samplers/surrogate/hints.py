@@ -25,4 +25,4 @@ def hint_of(x: Floats, y: Floats) -> Hint | None:
     surface, extra = Surface(x.shape[1]), np.zeros(len(chosen))
     surface.fit(x[chosen], y[chosen], extra)
     surface.condition(x[chosen], y[chosen], extra, np.zeros((0, x.shape[1])))
-    return lambda points: surface.warp.back(surface.predict(points)[0])
+    return surface.medians

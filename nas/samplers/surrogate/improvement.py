@@ -63,6 +63,8 @@ def _cut(points: Floats, reference: Floats) -> tuple[Floats, Floats]:
     if objectives == 1:
         best = points[:, 0].min() if len(points) else reference[0]
         return np.array([[-np.inf]]), np.array([[best]])
+    if objectives == 2:
+        return _stairs(points, reference)
     edges = np.unique(points[:, -1])
     bottoms, tops = np.r_[-np.inf, edges], np.r_[edges, reference[-1]]
     lows, highs = [], []
@@ -73,3 +75,12 @@ def _cut(points: Floats, reference: Floats) -> tuple[Floats, Floats]:
         lows.append(np.column_stack([low, np.full(len(low), bottom)]))
         highs.append(np.column_stack([high, np.full(len(high), top)]))
     return np.concatenate(lows), np.concatenate(highs)
+
+
+def _stairs(points: Floats, reference: Floats) -> tuple[Floats, Floats]:
+    """`_cut` for two objectives and a front [N, 2] of distinct points: a box for each step."""
+    steps = points[np.argsort(points[:, 1])]
+    endless = np.full(len(steps) + 1, -np.inf)
+    low = np.column_stack([endless, np.r_[-np.inf, steps[:, 1]]])
+    high = np.column_stack([np.r_[reference[0], steps[:, 0]], np.r_[steps[:, 1], reference[1]]])
+    return low, high

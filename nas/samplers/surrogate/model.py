@@ -20,9 +20,9 @@ FIT_ON = 150
 """Observations that hyperparameters are fitted to, at most: evenly spaced ones."""
 REFIT = 12
 """Hyperparameters are fitted again when a twelfth more is known."""
-MARGIN = 2.0
-"""By which a hint has to make the logarithm of the likelihood larger; by chance alone, one number
-more gains half of one."""
+MARGIN = 4.0
+"""By which a hint has to make the logarithm of the likelihood larger. On a small table, of ten
+observations, hints of pure noise gained up to 4 in five searches of six, and a true one 14."""
 Hint = Callable[[Floats], Floats]
 """What is expected of a cost at points [m, F], up to scale and offset: [m]."""
 
@@ -89,13 +89,17 @@ class Surface:
         """Mean and standard deviation at candidates [m, F], on the scale of `warp`: [m] and [m]."""
         assert self.posterior is not None
         mean, deviation = self.posterior.predict(x)
-        mean = mean * self._deviation + self._mean
-        return mean + self._hinted(x), deviation * self._deviation
+        return self._unscaled(x, mean), deviation * self._deviation
 
     def samples(self, x: Floats) -> Floats:
         """[m, Q] equally likely values at candidates [m, F]."""
         mean, deviation = self.predict(x)
         return self.warp.back(mean[:, None] + deviation[:, None] * NORMAL)
+
+    def medians(self, x: Floats) -> Floats:
+        """[m] values that candidates [m, F] are as likely above as below."""
+        assert self.posterior is not None
+        return self.warp.back(self._unscaled(x, self.posterior.mean(x)))
 
     @property
     def noise(self) -> float:
@@ -113,6 +117,9 @@ class Surface:
         z = self.warp(y) - self._hinted(x)
         self._mean, self._deviation = float(z.mean()), float(z.std()) or 1.0
         return np.asarray((z - self._mean) / self._deviation)
+
+    def _unscaled(self, x: Floats, mean: Floats) -> Floats:
+        return np.asarray(mean * self._deviation + self._mean + self._hinted(x))
 
     def _hinted(self, x: Floats) -> Floats | float:
         """What the hint lets expect at points [m, F], on the scale of `warp`: [m]."""
@@ -168,6 +175,15 @@ class Model:
                 values = np.repeat(values, QUANTILES, axis=1)
                 values[open_] = surface.samples(features[open_])
             found.append(values)
+        return found
+
+    def medians(self, features: Floats, known: Floats) -> Floats:
+        """[m, M] costs that candidates are as likely above as below; see `samples`."""
+        found = known.copy()
+        for objective, surface in enumerate(self.surfaces):
+            open_ = np.isnan(found[:, objective])
+            if open_.any():
+                found[open_, objective] = surface.medians(features[open_])
         return found
 
     def feasible(self, features: Floats) -> Floats:

@@ -116,7 +116,7 @@ class _Draw:
     def choice(self, axis: str, options: tuple[Scalar, ...]) -> Scalar:
         if axis not in self.answers:
             answer = self.given.get(axis, _MISSING)
-            if not any(answer == o and type(answer) is type(o) for o in options):
+            if not _offers(options, answer):
                 answer = self.generator.choice(options)
             self.answers[axis] = answer
         return self.answers[axis]
@@ -139,6 +139,15 @@ class _Draw:
 
 
 _MISSING: Any = object()
+
+
+def _offers(options: tuple[Scalar, ...], answer: Any) -> bool:
+    """Whether an answer is among the options; 1, 1.0 and True are different ones."""
+    if answer not in options:
+        return False
+    if type(options[options.index(answer)]) is type(answer):
+        return True
+    return any(answer == option and type(answer) is type(option) for option in options)
 
 
 def _thinned(answers: Answers, count: int, generator: random.Random) -> Answers:

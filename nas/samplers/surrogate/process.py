@@ -135,6 +135,10 @@ class Posterior:
         variance = self.process.variance(x) - (solved * solved).sum(axis=0)
         return mean, np.sqrt(np.maximum(variance, 1e-12))
 
+    def mean(self, x: Floats) -> Floats:
+        """Of the function at points [m, F]: [m]."""
+        return np.asarray(self.process.covariance(x, self.x) @ self.weights)
+
     def left_out(self) -> tuple[Floats, Floats]:
         """Mean and standard deviation [n] of each observation as the others let expect it
         (Rasmussen and Williams, equation 5.12)."""

@@ -190,7 +190,7 @@ class _Gain(Generic[MemberT]):
         self.parents: list[int] = good[best].tolist() or list(range(len(rows.costs)))
         """Indices of rows."""
         if pending:
-            costs = np.concatenate([costs, self._scaled(_means(self._samples(pending)))])
+            costs = np.concatenate([costs, self._scaled(self._medians(pending))])
         self.boxes = self._open(costs, common)
 
     def __call__(self, choices: Sequence[Choice[MemberT]]) -> Floats:
@@ -209,15 +209,21 @@ class _Gain(Generic[MemberT]):
         return [[float(sign * values.mean()), float(values.std())] for sign, values in pairs]
 
     def _samples(self, choices: Sequence[Choice[MemberT]]) -> list[Floats]:
+        return self.model.samples(_features(choices), self._known(choices))
+
+    def _medians(self, choices: Sequence[Choice[MemberT]]) -> Floats:
+        return self.model.medians(_features(choices), self._known(choices))
+
+    def _known(self, choices: Sequence[Choice[MemberT]]) -> Floats:
+        """[m, M] costs."""
         known = np.array([choice.known for choice in choices])
-        known *= as_costs(np.ones((1, len(self.directions))), self.directions)
-        return self.model.samples(_features(choices), known)
+        return np.asarray(known * as_costs(np.ones((1, len(self.directions))), self.directions))
 
     def _open(self, costs: Floats, common: Sequence[Choice[MemberT]]) -> Boxes:
         """What the front leaves open below a reference point beyond the worst that is known or
         expected anywhere: where dear members are good, that is where the front goes on."""
-        means = self._scaled(_means(self._samples(common)))
-        reference = np.maximum(1.0, means.max(axis=0)) + MARGIN
+        medians = self._scaled(self._medians(common))
+        reference = np.maximum(1.0, medians.max(axis=0)) + MARGIN
         kept = _front(costs)
         most = MOST_ON_FRONT.get(costs.shape[1], 12)
         if len(kept) > most:
@@ -231,11 +237,6 @@ class _Gain(Generic[MemberT]):
 def _front(costs: Floats) -> Any:
     """Indices [K]."""
     return np.flatnonzero(front(costs, ["minimize"] * costs.shape[1]))
-
-
-def _means(samples: Sequence[Floats]) -> Floats:
-    """[m, M]"""
-    return np.column_stack([np.median(values, axis=1) for values in samples])
 
 
 def _features(choices: Sequence[Choice[Any]]) -> Floats:
