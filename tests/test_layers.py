@@ -36,6 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "nas.keeping",
         "nas.proxies",
         "nas.comparing",
+        "nas.comparison_plot",
         "nas.report",
         "nas.starting",
         "nas.warmstart",
