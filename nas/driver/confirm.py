@@ -36,9 +36,9 @@ def next_to_measure(spec: StudySpec, records: Sequence[TrialRecord]) -> TrialRec
 
 
 def next_to_repeat(spec: StudySpec, records: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The complete trial that most deserves further seeds and lacks some: of the front first, then
-    those that chance may have kept from it, the nearest first. None where there is none, or enough
-    candidates were repeated."""
+    """The complete trial that most deserves further seeds and lacks some: one whose further seeds
+    were interrupted, then those of the front, then those that chance may have kept from it, the
+    nearest first. None where there is none, or enough candidates were repeated."""
     metrics = [objective.metric for objective in spec.objectives]
     complete = [r for r in records if r.state == "complete"]
     if spec.confirm is None or not complete:
@@ -46,6 +46,9 @@ def next_to_repeat(spec: StudySpec, records: Sequence[TrialRecord]) -> TrialReco
     repeated = {r.number for r in complete if not missing_seeds(spec, r)}
     if len(repeated) >= spec.confirm.candidates:
         return None
+    begun = (r for r in complete if r.number not in repeated and _seeds(r, metrics))
+    if interrupted := next(begun, None):  # its mean has moved, and may hide it from what follows
+        return interrupted
     table = np.array([[r.value(metric) for metric in metrics] for r in complete], dtype=float)
     directions = [objective.direction for objective in spec.objectives]
     distance = shortfall(as_costs(table, directions), _deviations(complete, metrics))
