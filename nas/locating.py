@@ -82,7 +82,7 @@ class _Found:
 class _Split(NamedTuple):
     """How many layers a pattern places, and where; no placement where all layers are alike."""
 
-    count: int
+    placed: int
     placement: Scalar | None
 
 

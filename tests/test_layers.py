@@ -39,6 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "nas.comparison_plot",
         "nas.report",
         "nas.starting",
+        "nas.transfer",
         "nas.warmstart",
     ),
     ("nas.runner", "nas.inputs", "nas.exporting", "nas.repricing", "nas.remeasuring", "nas.verbs"),
