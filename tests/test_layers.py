@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "nas.ledger",
         "nas.origins",
         "nas.locating",
+        "nas.holding",
     ),
     ("nas.graph", "nas.drawing"),
     ("nas.evaluators", "nas.export", "nas.samplers", "nas.store", "nas.settings"),
