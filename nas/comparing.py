@@ -71,6 +71,7 @@ def compare(
         first=_side(store, first, runs[0], fronts[0], fronts[1], directions),
         second=_side(store, second, runs[1], fronts[1], fronts[0], directions),
         metrics=tuple(objectives),
+        units={o.metric: first.metrics[o.metric].unit for o in objectives},
         reference=dict(
             zip((o.metric for o in objectives), (reference * signs).tolist(), strict=True)
         ),

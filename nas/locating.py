@@ -6,35 +6,39 @@ number. The draw follows that path through the space's domains and through the p
 the architecture at once, and gives the first option that can still become what stands there.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nas.errors import Infeasible
+from nas.holding import Looked, can_hold, number_test, placed_in, split_of
 from nas.search_spaces.architecture import Architecture
-from nas.search_spaces.axes import Answers, RecordingDraw, Scalar
-from nas.search_spaces.base import Part, Place
-from nas.search_spaces.domains import Choice, Divide, Range, Times, values
+from nas.search_spaces.axes import Answers, Axis, RecordingDraw, Scalar
+from nas.search_spaces.base import Part
+from nas.search_spaces.domains import Choice
 from nas.search_spaces.drawing import option_labels
 from nas.search_spaces.patterns import (
-    CountOf,
     Each,
-    Explicit,
     Pattern,
     Placed,
-    Ratio,
-    Repeat,
     placed_layers,
-    positions,
 )
 from nas.search_spaces.space import SearchSpace
-from nas.search_spaces.twin import Twin, idle_condition, is_nested, label_of
+from nas.search_spaces.twin import Twin, is_nested
 
 _LAYER_SLOTS = ("block", "mixer", "ffn")
 
 
-def answers_of(space: SearchSpace, architecture: Architecture) -> Answers | None:
-    """Answers that decode to the architecture, or None where it is no member of the space."""
-    record = RecordingDraw(Lookup(space, architecture))
+def answers_of(
+    space: SearchSpace,
+    architecture: Architecture,
+    hints: Mapping[str, Scalar] | None = None,
+) -> Answers | None:
+    """Answers that decode to the architecture, or None where it is no member of the space.
+
+    `hints` are answers by which it was known elsewhere, such as in another version of the space:
+    where several answers to a question of the same name will do, the hint is the one that is given.
+    """
+    record = RecordingDraw(Lookup(space, architecture, hints or {}))
     try:
         found = space.decode(record)
     except (_Absent, Infeasible):
@@ -61,41 +65,52 @@ class _Held(NamedTuple):
 class Lookup:
     """A ``Draw`` that answers as the architecture has it; raises LookupError where nothing fits."""
 
-    def __init__(self, space: SearchSpace, architecture: Architecture) -> None:
+    def __init__(
+        self, space: SearchSpace, architecture: Architecture, hints: Mapping[str, Scalar]
+    ) -> None:
         self.space = space
         self.architecture = architecture
-        self.at = architecture.place(0)
+        self.hints = hints
+        self.found = Looked(architecture.place(0))
 
     def choice(self, axis: str, options: tuple[Scalar, ...]) -> Scalar:
+        hint = self._hint(Axis(axis, options))
+        likeliest_first = options if hint is None else (hint, *options)
         try:
             fits = self._test(axis.split("[")[0])
         except _Free:
-            return options[0]
-        for option in options:
+            return likeliest_first[0]
+        for option in likeliest_first:
             if fits(option):
                 return option
         raise _Absent(axis)
 
     def integer(self, axis: str, low: int, high: int, step: int, log: bool) -> int:
-        value = self._value(axis, low)
+        value = self._value(Axis(axis, None, low, high, step, log))
         if not low <= value <= high or (value - low) % step:
             raise _Absent(axis)
         return int(value)
 
     def real(self, axis: str, low: float, high: float, log: bool) -> float:
-        value = self._value(axis, low)
+        value = self._value(Axis(axis, None, low, high, None, log))
         if not low <= value <= high:
             raise _Absent(axis)
         return float(value)
 
-    def _value(self, axis: str, otherwise: float) -> Any:
+    def _hint(self, axis: Axis) -> Scalar:
+        """The hint for a question, or None where there is none that would be an answer to it."""
+        hint = self.hints.get(axis.name)
+        return hint if hint is not None and axis.contains(hint) else None
+
+    def _value(self, axis: Axis) -> Any:
         """The number that stands in the architecture where an axis asks."""
-        if axis in ("depth", "dim"):
-            return getattr(self.architecture, axis)
+        if axis.name in ("depth", "dim"):
+            return getattr(self.architecture, axis.name)
         try:
-            _, name, part = self._field(axis.split("."))
+            _, name, part = self._field(axis.name.split("."))
         except _Free:
-            return otherwise
+            hint = self._hint(axis)
+            return axis.low if hint is None else hint
         return getattr(part, name)
 
     def _test(self, axis: str) -> Callable[[Scalar], bool]:
@@ -109,14 +124,14 @@ class Lookup:
         if isinstance(held.domain, Pattern):
             return self._pattern_test(held, rest[0])
         twin, name, part = self._field(axis.removesuffix(".times").split("."))
-        return _number_test(twin, name, part, self.at)
+        return number_test(twin, name, part, self.found.at)
 
     def _choice_test(self, held: _Held) -> Callable[[Scalar], bool]:
         labels = option_labels(held.domain)
-        return lambda option: can_hold(labels[str(option)], held.parts, self.at)
+        return lambda option: can_hold(labels[str(option)], held.parts, self.found)
 
     def _pattern_test(self, held: _Held, question: str) -> Callable[[Scalar], bool]:
-        count, placement = next(_splits(held.domain, held.parts, self.at), (None, None))
+        count, placement = split_of(held.domain, held.parts, self.found) or (None, None)
         if question == "placement":
             return lambda option: option == placement
         if question == "ratio":
@@ -140,14 +155,14 @@ class Lookup:
             parts = tuple(getattr(layer, slot) for layer in self.architecture.layers)
         held = _Held(getattr(self.space, slot), parts)
         while rest:
-            below = _step(held, rest, self.at)
+            below = _step(held, rest, self.found)
             if below is None:
                 break
             held, rest = below
         return held, rest
 
 
-def _step(held: _Held, path: list[str], at: Place) -> tuple[_Held, list[str]] | None:
+def _step(held: _Held, path: list[str], found: Looked) -> tuple[_Held, list[str]] | None:
     """One step down; None where the next name is a question and leads no further."""
     domain, parts = held
     name, *rest = path
@@ -163,7 +178,7 @@ def _step(held: _Held, path: list[str], at: Place) -> tuple[_Held, list[str]] | 
     if name in ("ratio", "count", "placement"):
         return None
     if isinstance(domain, Placed):
-        layers = _placed(domain, parts, at)
+        layers = placed_in(domain, parts, found)
         own = tuple(p for i, p in enumerate(parts) if (i in layers) == (name == "placed"))
         return _Held(getattr(domain, name), own), rest
     index = int(name)
@@ -173,97 +188,3 @@ def _step(held: _Held, path: list[str], at: Place) -> tuple[_Held, list[str]] | 
     if not turns:  # fewer layers than parts
         raise _Free(name)
     return _Held(domain.parts[index], turns), rest
-
-
-def can_hold(domain: Any, parts: Sequence[Any], at: Place) -> bool:
-    """Whether a slot, a pattern or a part's domain can be drawn as these parts, layer by layer; one
-    part that is no pattern stands in all of them."""
-    if isinstance(domain, Choice):
-        return any(can_hold(option, parts, at) for option in domain.choice)
-    if isinstance(domain, Each):
-        return all(can_hold(domain.part, (part,), at) for part in parts)
-    if isinstance(domain, Explicit):
-        pairs = zip(domain.parts, parts, strict=False)
-        return len(domain.parts) == len(parts) and all(can_hold(d, (p,), at) for d, p in pairs)
-    if isinstance(domain, Repeat):
-        turns = len(domain.parts)
-        own = ((d, parts[i::turns]) for i, d in enumerate(domain.parts))
-        return all(can_hold(d, held, at) for d, held in own if held)
-    if isinstance(domain, Placed):
-        return next(_splits(domain, parts, at), None) is not None
-    return all(part == parts[0] for part in parts) and _is_drawn(domain, parts[0], at)
-
-
-def _splits(domain: Placed, parts: Sequence[Any], at: Place) -> Iterator[tuple[int, Scalar | None]]:
-    """(count, placement) with which the parts come out; no placement where all layers are alike."""
-    depth = len(parts)
-    for count in _counts(domain, depth):
-        mixed = 0 < count < depth
-        for placement in values(domain.placement) if mixed else (None,):
-            layers = positions(count, depth, placement) if mixed else frozenset(range(count))
-            sides = ((True, domain.placed), (False, domain.background))
-            if all(
-                not own or can_hold(held, own, at)
-                for side, held in sides
-                for own in [[p for i, p in enumerate(parts) if (i in layers) == side]]
-            ):
-                yield count, placement
-
-
-def _counts(domain: Placed, depth: int) -> list[int]:
-    if isinstance(domain, Ratio):
-        return sorted({placed_layers(ratio, depth) for ratio in values(domain.ratio)})
-    assert isinstance(domain, CountOf)
-    return sorted({count for count in values(domain.count) if count <= depth})
-
-
-def _placed(domain: Placed, parts: Sequence[Any], at: Place) -> frozenset[int]:
-    count, placement = next(_splits(domain, parts, at), (0, None))
-    if placement is None:
-        return frozenset(range(count))
-    return positions(count, len(parts), placement)
-
-
-def _is_drawn(domain: Any, part: Any, at: Place) -> bool:
-    """Whether a twin, a tuple of twins or a fixed value can be drawn as a part."""
-    if isinstance(domain, tuple):
-        pairs = zip(domain, part, strict=False)
-        return len(domain) == len(part) and all(can_hold(d, (p,), at) for d, p in pairs)
-    if not isinstance(domain, Twin) or part.kind != domain.kind:
-        return False
-    return all(_field_fits(domain, n, part, at) for n in type(domain).model_fields if n != "kind")
-
-
-def _field_fits(twin: Twin, name: str, part: Part, at: Place) -> bool:
-    domain, value = getattr(twin, name), getattr(part, name)
-    if is_nested(domain):
-        return can_hold(domain, (value,), at) if value is not None else False
-    if idle := idle_condition(twin.part, name, _fields(part)):
-        return bool(value == idle.elsewhere(twin.part))
-    if isinstance(domain, Times):
-        fits = _number_test(twin, name, part, at)
-        return any(fits(label_of(times)) for times in values(domain.times))
-    if isinstance(domain, Divide):
-        numbers = _numbers(part, at)
-        by = numbers[domain.by] if isinstance(domain.by, str) else domain.by
-        return bool(value * by == numbers[domain.divide])
-    if isinstance(domain, Range) and isinstance(domain.range[0], float):
-        return bool(domain.range[0] <= value <= domain.range[1])
-    return any(label_of(option) == label_of(value) for option in values(domain))
-
-
-def _number_test(twin: Twin, name: str, part: Part, at: Place) -> Callable[[Scalar], bool]:
-    domain, value = getattr(twin, name), getattr(part, name)
-    if not isinstance(domain, Times):
-        return lambda option: option == label_of(value)
-    other = _numbers(part, at)[domain.of]
-    return lambda option: domain.value(option, other) == value  # type: ignore[arg-type]
-
-
-def _numbers(part: Part, at: Place) -> dict[str, Any]:
-    return {**_fields(part), "dim": at.dim, "depth": at.depth}
-
-
-def _fields(part: Part) -> dict[str, Any]:
-    """By name; ``dict(part)`` fails for a part that has a field called ``keys``."""
-    return {name: getattr(part, name) for name in type(part).model_fields}

@@ -25,6 +25,7 @@ from nas.record import Measurement, TrialRecord
 from nas.search_spaces.architecture import Architecture
 from nas.store.base import Store, TrialQuery
 from nas.study import StudySpec, Target
+from nas.transfer import KIND
 from nas.views import RepricedPoint, RepricedView
 
 
@@ -48,7 +49,7 @@ def reprice(
     finally:
         pricer.close()
     view = _view(spec, target, environment, done)
-    store.add_event(spec.name, "repriced", view.model_dump(mode="json"))
+    store.add_event(spec.name, KIND, view.model_dump(mode="json"))
     return view
 
 

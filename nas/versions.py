@@ -6,8 +6,9 @@ from typing import Any
 
 from nas.driver.budget import BudgetKeeper
 from nas.errors import BadInput, Conflict
+from nas.locating import answers_of
 from nas.record import SpaceVersion, Standing, StudyRecord
-from nas.search_spaces.answering import answers_for, blocker, why_not
+from nas.search_spaces.answering import blocker, why_not
 from nas.search_spaces.axes import Scalar
 from nas.search_spaces.changes import changes_between
 from nas.search_spaces.space import SearchSpace
@@ -62,7 +63,7 @@ def _standing(store: Store, space: SearchSpace, id: str, answers: dict[str, Scal
     wrong = why_not(space, answers, id)
     if wrong is None:
         return Standing(number=0, architecture=id, answers=answers, recorded=True)
-    other = answers_for(space, store.architecture(id), answers)
+    other = answers_of(space, store.architecture(id), answers)
     axis, reason = (None if other is not None else blocker(space, answers)) or wrong
     return Standing(
         number=0,

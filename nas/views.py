@@ -224,6 +224,8 @@ class Comparison(Model):
     first: Side
     second: Side
     metrics: tuple[Objective, ...]
+    units: dict[str, str] = {}
+    """By metric; empty for what has none."""
     reference: dict[str, float]
     """The point from which hypervolumes are counted: a tenth of the range beyond the worst of both
     fronts."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from nas import Client
 from nas.cli.backend import running_server
 from nas.cli.progress import watch
-from nas.cli.tables import console, front_table
+from nas.cli.tables import console, front_table, spent_text
 from nas.errors import NasError
 from nas.inputs import read_file
 from nas.settings import Settings
@@ -45,7 +45,7 @@ def journey(file: Path, client: Client, settings: Settings) -> None:
     study = client.create_study(read_file(file), key=key)
     if study.state in ("stopped", "failed"):
         study = client.resume_study(study.name)
-    console.rule(f"study {study.name}: {study.budget_trials} trials")
+    console.rule(f"study {study.name}: {spent_text(study)}")
     study = watch(client, study.name)
     counts = ", ".join(f"{count} {state}" for state, count in study.counts.items() if count)
     console.print(f"{study.state} after {study.seconds:.0f} s: {counts}")

@@ -16,6 +16,7 @@ from nas.bench.plot import plot
 from nas.bench.reading import names, parse_objectives, read_table
 from nas.bench.report import BenchReport, last_rows, markdown, share_rows, summary
 from nas.bench.table import Table
+from nas.cli.files import check_file
 from nas.cli.tables import console, table
 from nas.errors import BadInput
 
@@ -60,20 +61,8 @@ def compare(rows: Table, evaluations: int | None, **settings: Any) -> BenchRepor
 
 def check_files(out: Path | None, drawing: Path | None) -> None:
     """Raises BadInput for a file that could not be written, before anything is run."""
-    for option, path, suffixes in (("out", out, (".json", ".md")), ("plot", drawing, (".svg",))):
-        if path is None:
-            continue
-        if path.suffix not in suffixes:
-            raise BadInput.at(
-                option, "no such form", given=str(path), accepted=f"a file {' or '.join(suffixes)}"
-            )
-        if not path.parent.is_dir():
-            raise BadInput.at(
-                option,
-                "there is no such folder",
-                given=str(path.parent),
-                accepted="one that exists",
-            )
+    check_file("out", out, (".json", ".md"))
+    check_file("plot", drawing, (".svg",))
 
 
 def write(report: BenchReport, out: Path | None, drawing: Path | None) -> None:

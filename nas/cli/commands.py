@@ -261,14 +261,22 @@ def compare(
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="A metric that both have; may be given again. Default: the objectives."),
     ] = None,
+    plot: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Draw hypervolume over each cost, and both fronts, here: .svg."),
+    ] = None,
     as_json: Json = False,
     server: Server = None,
 ) -> None:
     """Compare two studies at equal training tokens, FLOPs, trials and seconds."""
-    from nas.cli.comparing import print_comparison
+    from nas.cli.comparing import draw_comparison, print_comparison
+    from nas.cli.files import check_file
 
+    check_file("plot", plot, (".svg",))
     with backend(server) as verbs:
         found = verbs.compare(first, second, metrics=metric or [])
+    if plot is not None:
+        draw_comparison(found, plot)
     show(found) if as_json else print_comparison(found)
 
 

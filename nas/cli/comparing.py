@@ -1,9 +1,11 @@
 """How a comparison of two studies looks on a terminal."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from nas.cli.tables import console, table
+from nas.comparison_plot import plot
 from nas.views import Comparison, Cut, Side
 
 SHOWN = 60
@@ -34,6 +36,11 @@ def print_comparison(found: Comparison) -> None:
         text = f"differs: {each.path}: {_short(each.first)} and {_short(each.second)}"
         console.print(text, markup=False, highlight=False)
     console.print("each study is one run; other seeds may turn a small lead")
+
+
+def draw_comparison(found: Comparison, file: Path) -> None:
+    """Writes it as an SVG drawing."""
+    file.write_text(plot(found), encoding="utf-8")
 
 
 def _leader(cut: Cut, names: tuple[str, str]) -> str:

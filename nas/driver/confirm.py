@@ -4,13 +4,14 @@ next, and how its measurements become more certain.
 N candidates, M objectives
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from math import sqrt
 from typing import Any
 
 import numpy as np
 from scipy.stats import t as student
 
+from nas.doubt import run_deviation, runs_of
 from nas.driver.composer import is_composed
 from nas.pareto import as_costs, front
 from nas.record import Measurement, TrialRecord
@@ -36,9 +37,9 @@ def next_to_measure(spec: StudySpec, records: Sequence[TrialRecord]) -> TrialRec
 
 
 def next_to_repeat(spec: StudySpec, records: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The complete trial that most deserves further seeds and lacks some: of the front first, then
-    those that chance may have kept from it, the nearest first. None where there is none, or enough
-    candidates were repeated."""
+    """The complete trial that most deserves further seeds and lacks some: one whose further seeds
+    were interrupted, then those of the front, then those that chance may have kept from it, the
+    nearest first. None where there is none, or enough candidates were repeated."""
     metrics = [objective.metric for objective in spec.objectives]
     complete = [r for r in records if r.state == "complete"]
     if spec.confirm is None or not complete:
@@ -46,9 +47,14 @@ def next_to_repeat(spec: StudySpec, records: Sequence[TrialRecord]) -> TrialReco
     repeated = {r.number for r in complete if not missing_seeds(spec, r)}
     if len(repeated) >= spec.confirm.candidates:
         return None
+    lacking = (r for r in complete if r.number not in repeated)
+    begun = (r for r in lacking if any(runs_of(r, metric) for metric in metrics))
+    if interrupted := next(begun, None):  # its mean has moved, and may hide it from what follows
+        return interrupted
     table = np.array([[r.value(metric) for metric in metrics] for r in complete], dtype=float)
     directions = [objective.direction for objective in spec.objectives]
-    distance = shortfall(as_costs(table, directions), _deviations(complete, metrics))
+    deviations = np.array([run_deviation(complete, metric)[0] for metric in metrics])
+    distance = shortfall(as_costs(table, directions), deviations)
     order = np.lexsort((np.arange(len(complete)), distance))
     waiting = (
         complete[i] for i in order if complete[i].number not in repeated and distance[i] < NEAR
@@ -106,24 +112,3 @@ def _mean(old: Measurement, runs: Sequence[float]) -> Measurement:
 
 def _named(measurement: Measurement, metric: str) -> Measurement:
     return measurement.model_copy(update={"metric": metric})
-
-
-def _seeds(record: TrialRecord, metrics: Sequence[str]) -> Mapping[str, list[float]]:
-    """The single runs of each metric that has any."""
-    runs = {
-        metric: [m.value for m in record.measurements if m.metric.startswith(f"{metric}@seed")]
-        for metric in metrics
-    }
-    return {metric: values for metric, values in runs.items() if values}
-
-
-def _deviations(records: Sequence[TrialRecord], metrics: Sequence[str]) -> Any:
-    """Standard deviation of one run, pooled over the candidates that were repeated: [M]; 0 for what
-    is exact or was not repeated yet."""
-    found = []
-    for metric in metrics:
-        runs = [_seeds(record, [metric]).get(metric, []) for record in records]
-        squares = [np.var(values, ddof=1) * (len(values) - 1) for values in runs if len(values) > 1]
-        freedom = sum(len(values) - 1 for values in runs if len(values) > 1)
-        found.append(sqrt(sum(squares) / freedom) if freedom else 0.0)
-    return np.array(found)

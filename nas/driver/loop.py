@@ -474,7 +474,8 @@ class Driver:
             if isinstance(entry, Told):
                 self._tell(records[entry.number], entry)
                 if records[entry.number].state != "repeat":
-                    self._stopping.reached(entry)
+                    held = not self._earlier.left_out(entry.number)
+                    self._stopping.reached(entry, is_member=held)
             else:
                 self._replay(entry, records.get(entry.proposal.number))
 

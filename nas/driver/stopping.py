@@ -95,14 +95,16 @@ class Stopping:
         last = self._last.get(first)
         return Told(number) if last is None else replace(last, number=number)
 
-    def reached(self, told: Told) -> None:
-        """Takes down an entry of the log about a trial that was evaluated itself."""
+    def reached(self, told: Told, *, is_member: bool = True) -> None:
+        """Takes down an entry of the log about a trial that was evaluated itself. One that the
+        study's space does not hold any more goes on from nowhere, and nobody is judged by it."""
         self._under_way.discard(told.number)
         if told.rung is None:
             self._last.pop(told.number, None)
             self._halving.go_on(told.number)
         else:
             self._last[told.number] = told
+        if told.rung is not None and is_member:
             self._halving.reach(told.number, told.rung, told.values, passes=told.passes)
 
     def heard(self, told: Told) -> bool:

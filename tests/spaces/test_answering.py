@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from nas.search_spaces.answering import answers_for, blocker, why_not
+from nas.locating import answers_of
+from nas.search_spaces.answering import blocker, why_not
 from nas.search_spaces.axes import RandomDraw, RecordingDraw, ReplayDraw
 from nas.search_spaces.changes import AxisChange, changes_between
 from nas.search_spaces.space import SearchSpace
@@ -31,24 +32,46 @@ def test_a_member_of_a_space_is_found_in_a_wider_one_with_other_names(seed: int)
     wrong = why_not(wide, answers, member.id)
     assert wrong is not None
     assert "was not asked then" in wrong[1]
-    found = answers_for(wide, member, answers)
+    found = answers_of(wide, member, answers)
     assert found is not None
     assert wide.decode(ReplayDraw(found)) == member
     assert found["mixer"] in ("ratio", "identity")
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_small_space_is_searched_without_hints(seed: int) -> None:
+def test_the_answers_of_a_draw_are_found_without_hints(seed: int) -> None:
     members = space(TINY)
     member, answers = drawn(members, seed)
-    assert answers_for(members, member) == answers
+    assert answers_of(members, member) == answers
+
+
+def test_where_several_answers_will_do_the_recorded_ones_are_kept() -> None:
+    heads = {"kind": "attention", "heads": 2, "groups": 1, "head_dim": 8}
+    more_heads = {**heads, "heads": {"choice": [2, 4]}}
+    overlapping = {"choice": [more_heads, {**heads, "groups": {"choice": [1, 2]}}]}
+    members = space({**TINY, "mixer": overlapping})
+    member, _ = drawn(space({**TINY, "mixer": heads}), 0)
+    for label in ("attention-1", "attention-2"):
+        found = answers_of(members, member, {"mixer": label})
+        assert found is not None
+        assert found["mixer"] == label
+        assert members.decode(ReplayDraw(found)) == member
+
+
+def test_a_hint_that_leads_elsewhere_is_not_followed() -> None:
+    members = space(WIDE)
+    member, answers = drawn(members, 1)
+    wrong = dict.fromkeys(answers, "identity") | {"depth": 4, "dim": 32, "tied": not member.tied}
+    found = answers_of(members, member, wrong)
+    assert found is not None
+    assert members.decode(ReplayDraw(found)) == member
 
 
 def test_ratio_and_placement_are_found_where_the_nearest_ratio_leads_nowhere() -> None:
     fixed = {**SPACE, "dim": 64, "depth": 4, "ffn": {"kind": "gelu", "hidden": 64}}
     bottom = {**SPACE["mixer"], "ratio": "3:1", "placement": "bottom"}  # type: ignore[dict-item]
     member, answers = drawn(space({**fixed, "mixer": bottom}), 0)
-    found = answers_for(space(fixed), member, answers)
+    found = answers_of(space(fixed), member, answers)
     assert found is not None
     assert (found["mixer.ratio"], found["mixer.placement"]) == ("3:1", "bottom")
 
@@ -56,10 +79,10 @@ def test_ratio_and_placement_are_found_where_the_nearest_ratio_leads_nowhere() -
 def test_what_a_space_does_not_hold_is_not_found() -> None:
     members = space({**TINY, "ffn": {"kind": "gelu", "hidden": {"choice": [32, 64]}}})
     member, answers = drawn(space({**TINY, "ffn": {"kind": "gelu", "hidden": 16}}), 0)
-    assert answers_for(members, member, answers) is None
+    assert answers_of(members, member, answers) is None
     for change in ({"vocab": 65}, {"ffn": {"kind": "swiglu", "hidden": 16}}):
         other, theirs = drawn(space({**TINY, **change}), 0)
-        assert answers_for(members, other, theirs) is None
+        assert answers_of(members, other, theirs) is None
 
 
 def test_the_answer_that_is_refused_is_named() -> None:

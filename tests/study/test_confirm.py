@@ -110,6 +110,25 @@ def test_an_interrupted_confirmation_goes_on_with_the_missing_seeds():
     assert sum(complete) > done
 
 
+def test_a_candidate_whose_seeds_were_interrupted_is_finished_before_another_is_begun():
+    spec = study(confirm={"seeds": 2, "candidates": 3})
+    store = new_store(spec)
+    drive(spec.model_copy(update={"confirm": None}), store, Noisy(spec))
+    found = records(store, spec)
+    nearest = next_to_repeat(spec, found)
+    chosen = next(r for r in found if r.state == "complete" and r != nearest)
+    (loss,) = (m for m in chosen.measurements if m.metric == "text.loss")
+    far_off = loss.model_copy(update={"value": 1e6})  # the mean is nowhere near the front now
+    begun = chosen.model_copy(
+        update={"measurements": with_repeat(chosen.measurements, [far_off], 1)}
+    )
+    later = [begun if r is chosen else r for r in found]
+    assert next_to_repeat(spec, later) == begun
+    done = with_repeat(begun.measurements, [far_off], 2)
+    finished = [r.model_copy(update={"measurements": done}) if r is begun else r for r in later]
+    assert next_to_repeat(spec, finished).number == nearest.number
+
+
 def test_a_seed_that_fails_is_noted_and_the_study_ends_well():
     class Unlucky(Noisy):
         def run(self, stage, architecture, number, *, repeat=0):

@@ -294,17 +294,24 @@ def test_limits_of_this_study_hold_for_what_the_source_found(store):
     assert any(each.violation > 0 for each in known)
 
 
-def test_trained_metrics_are_taken_across_targets_and_times_are_not(store):
+def test_a_metric_of_another_target_that_is_named_is_refused(store):
     changes = {"target": {"contexts": [16, 64]}}
     with pytest.raises(BadInput) as caught:
-        warm(store, changes=changes)
+        warm(store, changes=changes, metrics=["text.loss", "decode.latency_ms"])
     assert "the target differs: contexts [32, 64] there and [16, 64] here" in caught.value.message
-    assert caught.value.problems[0].accepted == "metrics: [text.loss]"
+    accepted = caught.value.problems[0].accepted
+    assert accepted.startswith("metrics: [text.loss]; or `nas reprice source --target FILE --all`")
+
+
+def test_trained_metrics_alone_are_taken_where_they_are_named(store):
+    changes = {"target": {"contexts": [16, 64]}}
     spec = warm(store, changes=changes, metrics=["text.loss"])
     run(spec, store, sampler := Learning(SPACE))
     losses, times = zip(*(each.values for each in sampler.known), strict=True)
     assert all(math.isfinite(loss) for loss in losses)
     assert all(math.isnan(time) for time in times)
+    notes = [e.data["text"] for e in store.events("small") if e.kind == "note"]
+    assert len(notes) == 1, "what was left out by name needs no remark"
 
 
 DIFFERING = {
