@@ -121,7 +121,7 @@ def test_a_damaged_block_is_not_taken_for_a_lock(tmp_path: Path) -> None:
     with path.open("r+b") as file:  # behind the three headers of 4096 bytes
         file.seek(3 * 4096 + 100)
         file.write(bytes(64))
-    with pytest.raises(StoreError, match=r"is damaged .*restore it from a copy") as failed:
+    with pytest.raises(StoreError, match=r"is damaged .*restore both from a copy") as failed:
         DuckDBStore(path)
     assert "held by" not in failed.value.message
 
@@ -204,7 +204,7 @@ def test_a_stale_note_of_a_server_is_not_believed(path: Path, note: str) -> None
 def test_a_full_disk_is_an_error_and_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "nas.duckdb"
     with closing(Writers()) as writers:
-        writers.start(path, "s", "16MB", limit=280_000)
+        writers.start(path, "s", limit=280_000)
         said = writers.read_rest()
     assert said[-1].startswith("refused")
     assert "could not be read or written" in said[-1]

@@ -32,7 +32,7 @@ def test_nothing_acknowledged_is_lost(writers: Writers, tmp_path: Path) -> None:
     acknowledged: dict[str, list[str]] = {}
     for moment, line in enumerate(MOMENTS):
         # A small threshold makes it likely that the kill hits a checkpoint.
-        pid = writers.start(path, f"s{moment}", "20KB" if moment % 3 else "16MB")
+        pid = writers.start(path, f"s{moment}", 20_000 if moment % 3 else 2**24)
         said = wait_for(writers, line)
         time.sleep(random_.uniform(0.0, 0.1))
         os.kill(pid, signal.SIGKILL)

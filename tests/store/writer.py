@@ -2,8 +2,8 @@
 
 Imports are paid once: this program forks a writer for each line ``PATH STUDY CHECKPOINT LIMIT`` on
 its input. A writer says on its output what was acknowledged, a line for each method that returned.
-``CHECKPOINT`` is how much log DuckDB gathers before it writes it into the file, ``LIMIT`` the bytes
-that a file may grow to, as on a disk that fills up.
+``CHECKPOINT`` is how many bytes of log are gathered before they go into the file, ``LIMIT`` the
+bytes that a file may grow to, as on a disk that fills up.
 """
 
 import os
@@ -46,7 +46,8 @@ def say(text: str) -> None:
 
 def main() -> None:
     for line in sys.stdin:
-        path, study, duckdb.CONFIG["checkpoint_threshold"], limit = line.split()
+        path, study, checkpoint, limit = line.split()
+        duckdb.CHECKPOINT_BYTES = int(checkpoint)
         child = os.fork()
         if child == 0:
             try:
@@ -72,7 +73,7 @@ class Writers:
             text=True,
         )
 
-    def start(self, path: Path, study: str, checkpoint: str = "16MB", limit: int = 2**40) -> int:
+    def start(self, path: Path, study: str, checkpoint: int = 2**24, limit: int = 2**40) -> int:
         """Starts a writer and returns its process id."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{path} {study} {checkpoint} {limit}\n")
