@@ -395,7 +395,7 @@ class DuckDBStore:
     def close(self) -> None:
         """Releases the file; another process may open it then."""
         with _WRITING:
-            # What cannot be written into the file now is in the log, where the next opening finds it.
+            # What cannot be written into the file now stays in the log, for the next opening.
             with suppress(duckdb.Error, OSError):
                 if opening.log_bytes(self.path):
                     _checkpoint(self._root, self.path)
