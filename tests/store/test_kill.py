@@ -4,11 +4,8 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-
-import pytest
 
 from nas.errors import NotFound
 from nas.store.base import Asked, Store, Told, TrialQuery
@@ -18,12 +15,6 @@ from tests.store.writer import VALUES, Writers
 
 # Up to where a writer is let run before it is killed a little later.
 MOMENTS = ("pid", "opened", "told 2", "asked 0", "told 0", "noted 1", "asked 3", "pid", "told 4")
-
-
-@pytest.fixture(scope="module")
-def writers() -> Iterator[Writers]:
-    with closing(Writers()) as started:
-        yield started
 
 
 def test_nothing_acknowledged_is_lost(writers: Writers, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 Imports are paid once: this program forks a writer for each line ``PATH STUDY CHECKPOINT LIMIT`` on
 its input. A writer says on its output what was acknowledged, a line for each method that returned.
+A writer of the study ``-`` opens the database and closes it.
 ``CHECKPOINT`` is how many bytes of log are gathered before they go into the file, ``LIMIT`` the
 bytes that a file may grow to, as on a disk that fills up.
 """
@@ -52,7 +53,11 @@ def main() -> None:
         if child == 0:
             try:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
-                write(Path(path), study)
+                if study == "-":
+                    duckdb.DuckDBStore(Path(path)).close()
+                    say("opened")
+                else:
+                    write(Path(path), study)
             except StoreError as error:
                 say(f"refused {error}")
             os._exit(0)
@@ -79,6 +84,12 @@ class Writers:
         self.process.stdin.write(f"{path} {study} {checkpoint} {limit}\n")
         self.process.stdin.flush()
         return int(self.read_line().removeprefix("pid "))
+
+    def open(self, path: Path) -> str:
+        """What another process says when it opens the file."""
+        self.start(path, "-")
+        (said,) = self.read_rest()
+        return said
 
     def read_line(self) -> str:
         assert self.process.stdout is not None
