@@ -2,12 +2,13 @@
 
 One process owns the file. Every call opens a cursor of its own, so threads read side by side, each
 from one snapshot; writes take turns. A commit is in the write-ahead log, and synced to disk, before
-the method returns, so what was acknowledged survives a kill.
+the method returns, so what was acknowledged survives a kill. DuckDB takes no checkpoint by itself:
+``_checkpoint`` does, after a copy of what a kill in its middle would damage (``doublewrite``).
 """
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -29,7 +30,17 @@ from nas.record import (
 )
 from nas.search_spaces.architecture import Architecture
 from nas.spending import Spending
-from nas.store import encoding, latency_rows, opening, refusals, rows, sql, statements, versions
+from nas.store import (
+    doublewrite,
+    encoding,
+    latency_rows,
+    opening,
+    refusals,
+    rows,
+    sql,
+    statements,
+    versions,
+)
 from nas.store.base import Asked, Point, Told, TrialQuery
 from nas.store.sql import Cursor
 
@@ -49,7 +60,10 @@ CONFIG: dict[str, Any] = {
     "threads": 1,  # queries are small, and latency is being measured beside them
     "autoinstall_known_extensions": False,  # never fetch anything
     "autoload_known_extensions": False,
+    "checkpoint_threshold": "1TB",  # never: see _checkpoint
 }
+CHECKPOINT_BYTES = 16 * 2**20
+"""Of log; when it has grown to this, it is written into the file, which takes a moment."""
 _WRITING = Lock()
 """Held by whoever writes. One for the process, because two stores on one file share a database."""
 
@@ -381,6 +395,10 @@ class DuckDBStore:
     def close(self) -> None:
         """Releases the file; another process may open it then."""
         with _WRITING:
+            # What cannot be written into the file now stays in the log, for the next opening.
+            with suppress(duckdb.Error, OSError):
+                if opening.log_bytes(self.path):
+                    _checkpoint(self._root, self.path)
             self._root.close()
 
     @contextmanager
@@ -399,9 +417,22 @@ class DuckDBStore:
     @contextmanager
     def _writing(self, study: str | None = None) -> Iterator[Cursor]:
         """The same, and all that is written is kept, or none of it."""
-        with _WRITING, self._reading(study) as cursor:
-            yield cursor
-            cursor.commit()
+        with _WRITING:
+            with self._reading(study) as cursor:
+                yield cursor
+                cursor.commit()
+            self._shorten_log()
+
+    def _shorten_log(self) -> None:
+        """Raises StoreError where it fails, as on a full disk; what was written is in the log."""
+        try:
+            if opening.log_bytes(self.path) >= CHECKPOINT_BYTES:
+                _checkpoint(self._root, self.path)
+        except (duckdb.Error, OSError) as error:
+            raise StoreError(
+                f"all is written to the log of {self.path}, which could not be moved into the "
+                f"file: {opening.first_line(str(error))}; make room on its disk and open it again"
+            ) from error
 
     @contextmanager
     def _errors_told(self) -> Iterator[None]:
@@ -429,7 +460,10 @@ def _open(path: Path) -> Cursor:
     try:
         if not path.exists():
             _create(path)
+        with _WRITING:
+            doublewrite.restore(path)
         root = duckdb.connect(path, config=CONFIG)
+        root.execute("PRAGMA disable_checkpoint_on_shutdown")
     except (duckdb.Error, OSError) as error:
         raise opening.explain(path, str(error)) from error
     try:
@@ -441,6 +475,16 @@ def _open(path: Path) -> Cursor:
         root.close()
         raise
     return root
+
+
+def _checkpoint(root: Cursor, path: Path) -> None:
+    """Writes the log into the file. Nothing else writes meanwhile. Raises duckdb.Error, OSError."""
+    with root.cursor() as cursor:
+        blocks = sql.column(cursor, "SELECT block_id FROM pragma_metadata_info()")
+        (size,) = sql.column(cursor, "SELECT block_size FROM pragma_database_size()")
+        doublewrite.keep(path, blocks, size)
+        cursor.execute("CHECKPOINT")
+    doublewrite.drop(path)
 
 
 def _create(path: Path) -> None:

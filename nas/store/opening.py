@@ -36,14 +36,23 @@ def wal(path: Path) -> Path:
     return path.with_name(path.name + ".wal")
 
 
+def log_bytes(path: Path) -> int:
+    """Of the write-ahead log; 0 where nothing was committed since the last checkpoint."""
+    try:
+        return wal(path).stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def explain(path: Path, message: str) -> StoreError:
     """What DuckDB said when it could not open the file, in terms of what to do."""
     if " lock " in message:
         return _held(path, message)
     if "Corrupt database file" in message:
         return StoreError(
-            f"{path} is damaged ({first_line(message)}); restore it from a copy, or move it away, "
-            "and its log, to start anew"
+            f"{path} is damaged ({first_line(message)}); nothing was changed: keep it, and its "
+            f"log {wal(path).name} if there is one, restore both from a copy, or move both away to "
+            "start anew"
         )
     if "Could not read enough bytes" in message:
         return StoreError(

@@ -9,10 +9,18 @@ import pytest
 from nas.store.base import Store
 from nas.store.duckdb import DuckDBStore
 from nas.store.memory import MemoryStore
+from tests.store.writer import Writers
 
 
 def make(kind: str, folder: Path) -> Store:
     return MemoryStore() if kind == "memory" else DuckDBStore(folder / "nas.duckdb")
+
+
+@pytest.fixture(scope="session")
+def writers() -> Iterator[Writers]:
+    """Other processes; the one that forks them is started once."""
+    with closing(Writers()) as started:
+        yield started
 
 
 @pytest.fixture(params=["memory", "duckdb"], scope="module")

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,7 +15,7 @@ from nas.store import opening
 from nas.store.base import TrialQuery
 from nas.store.duckdb import TABLES, VERSION, DuckDBStore
 from tests.store.samples import CURVES, architecture, measurement, proposal, record, run_trial
-from tests.store.writer import ROOT, Writers
+from tests.store.writer import Writers
 
 VALUES = {"loss": 1.5, "params": 2.0}
 
@@ -121,7 +119,7 @@ def test_a_damaged_block_is_not_taken_for_a_lock(tmp_path: Path) -> None:
     with path.open("r+b") as file:  # behind the three headers of 4096 bytes
         file.seek(3 * 4096 + 100)
         file.write(bytes(64))
-    with pytest.raises(StoreError, match=r"is damaged .*restore it from a copy") as failed:
+    with pytest.raises(StoreError, match=r"is damaged .*restore both from a copy") as failed:
         DuckDBStore(path)
     assert "held by" not in failed.value.message
 
@@ -179,17 +177,19 @@ def test_an_architecture_of_another_version_is_named(store: DuckDBStore, path: P
         again.architecture(architecture().id)
 
 
-def test_a_second_process_is_told_who_holds_the_file(store: DuckDBStore, path: Path) -> None:
-    said = open_elsewhere(path)
+def test_a_second_process_is_told_who_holds_the_file(
+    store: DuckDBStore, path: Path, writers: Writers
+) -> None:
+    said = writers.open(path)
     assert f"is held by process {os.getpid()}" in said
     assert "--server URL" in said
     path.with_name(path.name + ".server.json").write_text(
         json.dumps({"url": "http://127.0.0.1:8123", "pid": os.getpid()})
     )
-    assert open_elsewhere(path).endswith("add --server http://127.0.0.1:8123")
+    assert writers.open(path).endswith("add --server http://127.0.0.1:8123")
     run_trial(store, record(1))
     store.close()
-    assert open_elsewhere(path) == "opened"
+    assert writers.open(path) == "opened"
 
 
 # 4194305 is above the process ids that Linux gives.
@@ -201,11 +201,10 @@ def test_a_stale_note_of_a_server_is_not_believed(path: Path, note: str) -> None
     assert opening.server(path) is None
 
 
-def test_a_full_disk_is_an_error_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_and_loses_nothing(tmp_path: Path, writers: Writers) -> None:
     path = tmp_path / "nas.duckdb"
-    with closing(Writers()) as writers:
-        writers.start(path, "s", "16MB", limit=280_000)
-        said = writers.read_rest()
+    writers.start(path, "s", limit=280_000)
+    said = writers.read_rest()
     assert said[-1].startswith("refused")
     assert "could not be read or written" in said[-1]
     told = [line for line in said if line.startswith("told")]
@@ -257,21 +256,3 @@ def test_tables_are_written_as_parquet(store: DuckDBStore, tmp_path: Path) -> No
     assert counts == {table: (count,) for table, count in expected.items()}
     assert values == [(1.5,), (0.1 + 0.2,)]
     assert store.export_parquet(tmp_path / "it's" / "tables") == files
-
-
-def open_elsewhere(path: Path) -> str:
-    """What another process says when it opens the file."""
-    code = (
-        "import sys; from pathlib import Path\n"
-        "from nas.store.duckdb import DuckDBStore, StoreError\n"
-        "try: DuckDBStore(Path(sys.argv[1])).close(); print('opened')\n"
-        "except StoreError as error: print(error)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.strip()

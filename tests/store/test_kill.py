@@ -4,11 +4,8 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-
-import pytest
 
 from nas.errors import NotFound
 from nas.store.base import Asked, Store, Told, TrialQuery
@@ -20,19 +17,13 @@ from tests.store.writer import VALUES, Writers
 MOMENTS = ("pid", "opened", "told 2", "asked 0", "told 0", "noted 1", "asked 3", "pid", "told 4")
 
 
-@pytest.fixture(scope="module")
-def writers() -> Iterator[Writers]:
-    with closing(Writers()) as started:
-        yield started
-
-
 def test_nothing_acknowledged_is_lost(writers: Writers, tmp_path: Path) -> None:
     random_ = random.Random(0)
     path = tmp_path / "nas.duckdb"
     acknowledged: dict[str, list[str]] = {}
     for moment, line in enumerate(MOMENTS):
         # A small threshold makes it likely that the kill hits a checkpoint.
-        pid = writers.start(path, f"s{moment}", "20KB" if moment % 3 else "16MB")
+        pid = writers.start(path, f"s{moment}", 20_000 if moment % 3 else 2**24)
         said = wait_for(writers, line)
         time.sleep(random_.uniform(0.0, 0.1))
         os.kill(pid, signal.SIGKILL)

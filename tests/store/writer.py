@@ -2,8 +2,9 @@
 
 Imports are paid once: this program forks a writer for each line ``PATH STUDY CHECKPOINT LIMIT`` on
 its input. A writer says on its output what was acknowledged, a line for each method that returned.
-``CHECKPOINT`` is how much log DuckDB gathers before it writes it into the file, ``LIMIT`` the bytes
-that a file may grow to, as on a disk that fills up.
+A writer of the study ``-`` opens the database and closes it.
+``CHECKPOINT`` is how many bytes of log are gathered before they go into the file, ``LIMIT`` the
+bytes that a file may grow to, as on a disk that fills up.
 """
 
 import os
@@ -46,12 +47,17 @@ def say(text: str) -> None:
 
 def main() -> None:
     for line in sys.stdin:
-        path, study, duckdb.CONFIG["checkpoint_threshold"], limit = line.split()
+        path, study, checkpoint, limit = line.split()
+        duckdb.CHECKPOINT_BYTES = int(checkpoint)
         child = os.fork()
         if child == 0:
             try:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
-                write(Path(path), study)
+                if study == "-":
+                    duckdb.DuckDBStore(Path(path)).close()
+                    say("opened")
+                else:
+                    write(Path(path), study)
             except StoreError as error:
                 say(f"refused {error}")
             os._exit(0)
@@ -72,12 +78,18 @@ class Writers:
             text=True,
         )
 
-    def start(self, path: Path, study: str, checkpoint: str = "16MB", limit: int = 2**40) -> int:
+    def start(self, path: Path, study: str, checkpoint: int = 2**24, limit: int = 2**40) -> int:
         """Starts a writer and returns its process id."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{path} {study} {checkpoint} {limit}\n")
         self.process.stdin.flush()
         return int(self.read_line().removeprefix("pid "))
+
+    def open(self, path: Path) -> str:
+        """What another process says when it opens the file."""
+        self.start(path, "-")
+        (said,) = self.read_rest()
+        return said
 
     def read_line(self) -> str:
         assert self.process.stdout is not None
