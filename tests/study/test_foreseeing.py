@@ -1,7 +1,6 @@
 """Composed times that are known before anything is trained: who uses them, and that a study which
 did so is resumed and replayed as it was, whatever the library has learned since."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
 from typing import Any
@@ -66,10 +65,9 @@ def true_ms(member: Architecture) -> float:
 
 
 @pytest.fixture
-def step_by_step(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts are measured when a candidate needs them, so that more is known with each trial."""
     monkeypatch.setattr(composer, "MOST_AHEAD", 0)
-    yield
 
 
 class Blind(ComposedTimes):
@@ -101,13 +99,12 @@ def test_with_times_known_fewer_trials_break_a_tight_limit_and_the_front_is_bett
         points = np.array(kept, dtype=float).reshape(-1, 2)
         return len(trials) - len(kept), hypervolume(points, [12.0, BOUND], ["minimize"] * 2)
 
-    specs = [study(trials=9, seed=seed) for seed in (1, 2)]
-    known = [found(spec) for spec in specs]
+    spec = study(trials=9, seed=1)
+    broken, volume = found(spec)
     monkeypatch.setattr("tests.support.driving.ComposedTimes", Blind)
-    unknown = [found(spec) for spec in specs]
-    for (broken, volume), (broken_before, volume_before) in zip(known, unknown, strict=True):
-        assert broken <= 1 < broken_before
-        assert volume > volume_before
+    broken_before, volume_before = found(spec)
+    assert broken <= 1 < 4 <= broken_before
+    assert volume > volume_before
 
 
 @pytest.mark.usefixtures("step_by_step")
@@ -121,7 +118,7 @@ def test_a_study_that_is_stopped_goes_on_with_the_times_it_knew(
     file = tmp_path / "nas.duckdb"
     with closing(DuckDBStore(file)) as store:
         create(store, spec)
-    for trials in (1, 2, 7, None):
+    for trials in (2, 6, None):
         with closing(DuckDBStore(file)) as store:
             run(spec, store, trials=trials)
     with closing(DuckDBStore(file)) as store:
@@ -156,7 +153,7 @@ def test_a_replay_sees_what_each_proposal_saw_and_needs_no_device(
 
 
 def test_the_anchor_is_measured_once_however_often_a_study_is_stopped() -> None:
-    spec, store, worlds = study(trials=4), MemoryStore(), []
+    spec, store, worlds = study("uniform", trials=4), MemoryStore(), []
 
     def measuring(spec: StudySpec) -> ComposedEvaluator:
         worlds.append(World(spec.target))
@@ -177,7 +174,7 @@ def test_what_is_too_slow_by_all_of_its_interval_is_rejected_at_no_cost(tmp_path
         run(spec, store)
         found = records(store, spec)
         rejected = [r for r in found if r.state == "infeasible" and not r.evaluated]
-        assert len(rejected) > 3
+        assert len(rejected) > 2
         assert sum(r.evaluated for r in found) == store.study(spec.name).trials == 8
         for record in rejected:
             assert _time(record).stage == "composed"
@@ -195,7 +192,7 @@ def _time(record: TrialRecord) -> Any:
 
 
 def test_a_time_whose_interval_leaves_the_limit_open_rejects_nothing() -> None:
-    spec = study()
+    spec = study("uniform", trials=2)
     times = ComposedTimes(spec)
     kept = Composer(spec, evaluator(spec), run(spec))
     member = next(m for m in map(spec.space.example, range(99)) if true_ms(m) > BOUND)
@@ -264,7 +261,7 @@ def test_an_edition_holds_only_what_is_new_and_gives_back_all() -> None:
 def test_an_anchor_of_another_machine_or_version_is_not_gone_on_with(
     changed: dict[str, str], expected: bool
 ) -> None:
-    spec = study()
+    spec = study("uniform", trials=2)
     store = run(spec)
     made = Composer(spec, evaluator(spec), store)
     made.compose(spec.space.example())
