@@ -5,7 +5,6 @@ import math
 import numpy as np
 
 from nas.driver.foreseeing import Foresees
-from nas.evaluators.composed.decide import Interval, least_excess
 from nas.evaluators.static import PEAK, peak_measurement, static_values
 from nas.pareto import Floats
 from nas.samplers.encoding import ArchitectureEncoder
@@ -19,8 +18,9 @@ class StudyKnowledge:
 
     A composed time counts as the value itself. Its interval is about the distance to a measurement
     of the whole model, of which the composition's own error is common to all candidates, so it says
-    little on which of two is faster; and whatever reaches the front by it is measured. A limit is
-    broken only where all of the interval breaks it.
+    little on which of two is faster; and whatever reaches the front by it is measured. So a sampler
+    does not choose what likelier breaks a limit than not; whoever does is judged by the whole
+    interval (``screening.Screen``).
     """
 
     def __init__(self, spec: StudySpec, times: Foresees | None = None) -> None:
@@ -48,8 +48,7 @@ class StudyKnowledge:
         return np.array([known.get(metric, math.nan) for metric in self._objectives], dtype=float)
 
     def violation(self, member: Architecture) -> float:
-        """The sum of the relative excesses over the limits whose metric is known; of what is
-        composed, the least in the interval."""
+        """The sum of the relative excesses over the limits whose metric is known."""
         known = self._known(member, self._limited)
         found = [
             limit.excess(known[limit.metric]) for limit in self.spec.limits if limit.metric in known
@@ -57,7 +56,7 @@ class StudyKnowledge:
         if self.times is not None and len(found) < len(self._limited):
             times = self.times(member) or {}
             found += [
-                least_excess(limit, Interval(times[limit.metric].low, times[limit.metric].high))
+                limit.excess(times[limit.metric].ms)
                 for limit in self.spec.limits
                 if limit.metric in times
             ]
