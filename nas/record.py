@@ -91,9 +91,11 @@ class TrialRecord(Model):
     @property
     def evaluated(self) -> bool:
         """Whether it was built and measured itself, and so counts against the budget. A limit on a
-        measured metric may still have made it infeasible."""
+        measured metric may still have made it infeasible. What was rejected before that, by closed
+        form or composed times, has no environment."""
         if self.state == "infeasible":
-            return any(measurement.stage != "static" for measurement in self.measurements)
+            stages = {measurement.stage for measurement in self.measurements} - {"static"}
+            return bool(stages) and (stages != {"composed"} or self.environment is not None)
         return self.state in ("complete", "failed", "stopped")
 
     def first_value(self, metric: str) -> float | None:
@@ -164,7 +166,8 @@ class Event(Model):
     sequence: int
     study: str
     kind: str
-    """``state``, ``trial``, ``progress``, ``amended``, ``control``, ``space``, ``note``, or
-    ``known``: the trials of another study from which this one starts."""
+    """``state``, ``trial``, ``progress``, ``amended``, ``control``, ``space``, ``note``,
+    ``known``: the trials of another study from which this one starts, or ``composition``: what
+    composed times follow from, for the proposals from `number` on."""
     at: datetime
     data: dict[str, Any] = {}

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from nas.driver import Driver
+from nas.driver.foreseeing import ComposedTimes
 from nas.driver.sampling import sampler_of
 from nas.evaluators.machine import versions as library_versions
 from nas.record import Proposal, SpaceVersion
@@ -57,13 +58,15 @@ def _play(
     is_latest = versions[-1].version == store.study(spec.name).space_version
     space = spec.space if is_latest else SearchSpace.model_validate(versions[-1].space)
     then = spec.model_copy(update={"space": space})
-    sampler = sampler_of(then)
+    times = ComposedTimes(then)
+    sampler = sampler_of(then, times)
     kind = CheckingLearner if isinstance(sampler, LearnsBefore) else Checking
     checking = kind(sampler, version=versions[-1].version)
     past: Any = _Past(store, versions, log)
     # a driver that only rebuilds evaluates nothing; it asks which stages there are
     no_evaluator: Any = SimpleNamespace(stages=then.stages)
-    Driver(then, checking, no_evaluator, past, stop=threading.Event()).rebuild()
+    stop = threading.Event()
+    Driver(then, checking, no_evaluator, past, stop=stop, times=times).rebuild()
     return checking
 
 

@@ -81,6 +81,7 @@ class Runner:
 
     def _run(self, spec: StudySpec) -> None:
         from nas.driver import Driver
+        from nas.driver.foreseeing import ComposedTimes
         from nas.driver.sampling import sampler_of
         from nas.keeping import WeightKeeper
         from nas.warmstart import freeze
@@ -88,7 +89,8 @@ class Runner:
         run = self._runs[spec.name]
         try:
             freeze(self.store, spec)
-            sampler = sampler_of(spec)
+            times = ComposedTimes(spec)
+            sampler = sampler_of(spec, times)
             evaluator = self.make_evaluator(spec, self.home)
             try:
                 keeper = WeightKeeper(self.store, spec, self.home)
@@ -99,6 +101,7 @@ class Runner:
                     self.store,
                     stop=run.stop,
                     on_event=keeper.on_event,
+                    times=times,
                 )
                 state, reason = driver.run()
             finally:

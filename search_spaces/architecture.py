@@ -153,6 +153,11 @@ class Architecture(Model):
                 latest[scores] = index
         return found
 
+    @property
+    def linked(self) -> tuple[int, ...]:
+        """Layers that add the attention scores of one below, ascending."""
+        return tuple(self._scores_from)
+
     def ops(self, context: int) -> Ops:
         """The operators of the whole model; its input is ``x``, the tokens."""
         at = self.place(0)

@@ -69,6 +69,14 @@ def open_limit(candidate: Mapping[str, Interval], limits: Sequence[Limit]) -> st
     return None
 
 
+def least_excess(limit: Limit, interval: Interval) -> float:
+    """How far a limit is broken, relative to the bound, by the value of an interval that breaks it
+    least; 0 where a value of the interval holds it."""
+    if _holds(limit, {limit.metric: interval}) is not False:
+        return 0.0
+    return min(limit.excess(interval.low), limit.excess(interval.high))
+
+
 def _holds(limit: Limit, candidate: Mapping[str, Interval]) -> bool | None:
     """Whether a limit holds for every value, for none (False), or for some only (None)."""
     if limit.metric not in candidate:

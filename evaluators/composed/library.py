@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from nas.evaluators.composed.model import CompositionModel, Prediction, Refusal
+from nas.evaluators.composed.model import CompositionModel, Formula, Prediction, Refusal
 from nas.evaluators.composed.parts import Part, take_apart, why_not_composable
 from nas.evaluators.composed.records import Setting
 from nas.search_spaces.architecture import Architecture
@@ -27,17 +27,31 @@ class Library:
     def missing(self, architectures: Iterable[Architecture]) -> list[Part]:
         """The parts of some architectures that are not measured in all of the settings, each once.
         An architecture that cannot be composed has none."""
-        lacking: set[str] = set()
         wanted = {
             part.id: part
             for architecture in architectures
             if why_not_composable(architecture) is None
             for part in take_apart(architecture).distinct
         }
+        return self.lacking(wanted)
+
+    def lacking(self, wanted: Mapping[str, Part]) -> list[Part]:
+        """Those of some parts, given by id, that are not measured in all of the settings."""
+        lacking: set[str] = set()
         for setting in self.settings:
             known = {row.part for row in self.store.part_latencies(setting)}
             lacking |= set(wanted) - known
         return [part for part in wanted.values() if part.id in lacking]
+
+    def formulas(self) -> dict[str, Formula] | None:
+        """By metric and context, for each setting; None where one cannot be composed at all."""
+        found: dict[str, Formula] = {}
+        for setting in self.settings:
+            model = self._model(setting)
+            if isinstance(model, Refusal):
+                return None
+            found[name(setting)] = model
+        return found
 
     def predict(
         self, architecture: Architecture, anchor_ms: Mapping[str, float] = MappingProxyType({})

@@ -70,9 +70,85 @@ def least_models(coverage: float = COVERAGE) -> int:
     return math.ceil(coverage / (1 - coverage) - 1e-9)
 
 
-class CompositionModel:
-    """Predicts times of one setting. What it is made of is kept in the store, so it is fitted anew
-    whenever it is needed."""
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Everything besides the parts that a prediction follows from."""
+
+    offset: float
+    """a, in times of the anchor."""
+    factor: float
+    """b."""
+    half_width: float
+    """Of the interval, relative to the predicted time."""
+    lowest: float
+    """Least sum of parts among the models that it was fitted on, in times of the anchor."""
+    highest: float
+    """Largest one."""
+    usual_error: float
+    """Standard error of their sums, relative: the median."""
+    anchor_ms: float
+    """The anchor's time in ordinary conditions."""
+    fitted_on: int
+    """Whole models."""
+    coverage: float
+    """Share of models whose time lies within the interval."""
+
+
+class Formula:
+    """Predicts times of one setting from numbers that were worked out before."""
+
+    def __init__(self, numbers: Numbers, parts: Mapping[str, tuple[float, float]]) -> None:
+        """`parts` has for each id its time, in times of the anchor, and the standard error of that,
+        relative to it."""
+        self.numbers = numbers
+        self.parts = dict(parts)
+
+    def total(self, counts: Mapping[str, int]) -> float:
+        """The sum over the parts of a model, in times of the anchor."""
+        return math.fsum([count * self.parts[part][0] for part, count in counts.items()])
+
+    def predict(
+        self, counts: Mapping[str, int], *, anchor_ms: float | None = None
+    ) -> Prediction | Refusal:
+        """The time of a model with so many of each part.
+
+        `anchor_ms` is the anchor's time in the conditions that are meant, for example just now;
+        None means those in which the models were measured that this was fitted on.
+        """
+        if unknown := [part for part in counts if part not in self.parts]:
+            return Refusal(f"{len(unknown)} of its parts are not measured: {', '.join(unknown)}")
+        total, numbers = self.total(counts), self.numbers
+        low, high = numbers.lowest, numbers.highest
+        if not low / REACH <= total <= high * REACH:
+            return Refusal(
+                f"its parts add up to {total:.3g} times the anchor, far from the {low:.3g} to "
+                f"{high:.3g} of the {numbers.fitted_on} models that the composition was fitted on"
+            )
+        anchor_ms = numbers.anchor_ms if anchor_ms is None else anchor_ms
+        ms = Fit(numbers.offset, numbers.factor)(total) * anchor_ms
+        width = self._width(self.error(counts, total))
+        lowest, highest = ms * max(0.0, 1 - width), ms * (1 + width)
+        return Prediction(ms, lowest, highest, numbers.coverage, numbers.fitted_on)
+
+    def _width(self, error: float) -> float:
+        """Half the interval, relative: the usual one, with what its parts' noise exceeds that of
+        the fitted models by, at the same coverage."""
+        more = max(0.0, error**2 - self.numbers.usual_error**2)
+        quantile = 1.645 if self.numbers.coverage <= COVERAGE else 2.576
+        return math.hypot(self.numbers.half_width, quantile * math.sqrt(more))
+
+    def error(self, counts: Mapping[str, int], total: float) -> float:
+        """Standard error of the sum, relative to it. Copies of one part share its error."""
+        parts = self.parts
+        variances = [
+            (count * parts[part][0] * parts[part][1]) ** 2 for part, count in counts.items()
+        ]
+        return math.sqrt(math.fsum(variances)) / total
+
+
+class CompositionModel(Formula):
+    """The formula fitted on what is measured of one setting. What it is made of is kept in the
+    store, so it is fitted anew whenever it is needed."""
 
     def __init__(
         self,
@@ -88,9 +164,8 @@ class CompositionModel:
         """
         _check_one_setting([row.setting for row in (*parts, *models)])
         self.coverage = coverage
-        self._times = {row.part: row.relative for row in parts}
-        self._errors = {row.part: median_error(row) for row in parts}
-        usable = [row for row in models if set(row.parts) <= set(self._times)]
+        self.parts = {row.part: (row.relative, median_error(row)) for row in parts}
+        usable = [row for row in models if set(row.parts) <= set(self.parts)]
         if len(usable) < least_models(coverage):
             raise ValueError(
                 f"{len(usable)} whole models with known parts are measured; an interval of "
@@ -106,47 +181,18 @@ class CompositionModel:
         """Sums of parts that it was fitted on, in times of the anchor."""
         self.anchor_ms = median(row.anchor_ms for row in usable)
         """The anchor's time in ordinary conditions."""
-        self._usual_error = median(self._error(row.parts) for row in usable)
-
-    def total(self, counts: Mapping[str, int]) -> float:
-        """The sum over the parts of a model, in times of the anchor."""
-        return math.fsum(count * self._times[part] for part, count in counts.items())
-
-    def predict(
-        self, counts: Mapping[str, int], *, anchor_ms: float | None = None
-    ) -> Prediction | Refusal:
-        """The time of a model with so many of each part.
-
-        `anchor_ms` is the anchor's time in the conditions that are meant, for example just now;
-        None means those in which the models were measured that this was fitted on.
-        """
-        if unknown := [part for part in counts if part not in self._times]:
-            return Refusal(f"{len(unknown)} of its parts are not measured: {', '.join(unknown)}")
-        total = self.total(counts)
-        low, high = self.range
-        if not low / REACH <= total <= high * REACH:
-            return Refusal(
-                f"its parts add up to {total:.3g} times the anchor, far from the {low:.3g} to "
-                f"{high:.3g} of the {self.fitted_on} models that the composition was fitted on"
-            )
-        ms = self.fit(total) * (self.anchor_ms if anchor_ms is None else anchor_ms)
-        width = self._width(counts)
-        lowest, highest = ms * max(0.0, 1 - width), ms * (1 + width)
-        return Prediction(ms, lowest, highest, self.coverage, self.fitted_on)
-
-    def _width(self, counts: Mapping[str, int]) -> float:
-        """Half the interval, relative: the usual one, with what its parts' noise exceeds that of
-        the fitted models by, at the same coverage."""
-        more = max(0.0, self._error(counts) ** 2 - self._usual_error**2)
-        quantile = 1.645 if self.coverage <= COVERAGE else 2.576
-        return math.hypot(self.half_width, quantile * math.sqrt(more))
-
-    def _error(self, counts: Mapping[str, int]) -> float:
-        """Standard error of the sum, relative to it. Copies of one part share its error."""
-        variances = [
-            (count * self._times[part] * self._errors[part]) ** 2 for part, count in counts.items()
-        ]
-        return math.sqrt(math.fsum(variances)) / self.total(counts)
+        errors = [self.error(row.parts, total) for row, total in zip(usable, totals, strict=True)]
+        numbers = Numbers(
+            self.fit.offset,
+            self.fit.factor,
+            self.half_width,
+            *self.range,
+            median(errors),
+            self.anchor_ms,
+            self.fitted_on,
+            coverage,
+        )
+        super().__init__(numbers, self.parts)
 
 
 def fit(totals: Sequence[float], times: Sequence[float]) -> Fit:

@@ -62,11 +62,10 @@ class Parts:
 
 def why_not_composable(architecture: Architecture) -> str | None:
     """Why the time of an architecture is no sum over its parts; None if it is."""
-    linked = [i for i in range(architecture.depth) if architecture.place(i).scores_below]
-    if linked:
+    if architecture.linked:
         return (
-            f"layer {linked[0]} adds the attention scores of a layer below, so its time cannot be "
-            "measured apart from it; measure the whole model"
+            f"layer {architecture.linked[0]} adds the attention scores of a layer below, so its "
+            "time cannot be measured apart from it; measure the whole model"
         )
     return None
 
@@ -82,8 +81,18 @@ def take_apart(architecture: Architecture) -> Parts:
     return _Cutter(architecture).parts
 
 
+def parts_of_layer(architecture: Architecture, layer: Layer, at: Place) -> list[Part]:
+    """The parts of one layer of a composable architecture, at a place of its own."""
+    return _Cutter(architecture).layer(layer, at)
+
+
+def stem_of(architecture: Architecture) -> Part:
+    """All that is no layer."""
+    return _Cutter(architecture).stem()
+
+
 class _Cutter:
-    """Cuts one architecture; equal layers of it are cut once."""
+    """Cuts one architecture."""
 
     def __init__(self, architecture: Architecture) -> None:
         self.architecture = architecture
@@ -93,10 +102,10 @@ class _Cutter:
     def parts(self) -> Parts:
         found: list[Part] = []
         for index, layer in enumerate(self.architecture.layers):
-            found.extend(self._layer(layer, self.architecture.place(index)))
-        return Parts(self._stem(), tuple(found))
+            found.extend(self.layer(layer, self.architecture.place(index)))
+        return Parts(self.stem(), tuple(found))
 
-    def _stem(self) -> Part:
+    def stem(self) -> Part:
         architecture = self.architecture
         whole = architecture.plan()
         plan = replace(whole, arguments={**whole.arguments, "blocks": ()})
@@ -107,7 +116,7 @@ class _Cutter:
         name = f"{architecture.embedding.kind} and {architecture.head.kind}"
         return self._part("stem", name, described, plan, vocab=architecture.vocab)
 
-    def _layer(self, layer: Layer, at: Place) -> list[Part]:
+    def layer(self, layer: Layer, at: Place) -> list[Part]:
         mixer, ffn = layer.mixer, layer.ffn
         present = [
             (role, part) for role, part in (("mixer", mixer), ("ffn", ffn)) if not part.absent

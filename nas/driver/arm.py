@@ -11,7 +11,8 @@ are evaluated, they are evenly spaced.
 from collections.abc import Collection, Iterator
 from itertools import islice
 
-from nas.driver.limits import measure_for_limits, violations
+from nas.driver.limits import violations
+from nas.driver.screening import Screen
 from nas.record import Proposal
 from nas.samplers.uniform import generator_of
 from nas.search_spaces.architecture import Architecture
@@ -30,8 +31,9 @@ CHOICE, CHOICE_DRAWS = 16, 64
 class ControlArm:
     """Proposals that follow from the study and from what was proposed before alone."""
 
-    def __init__(self, spec: StudySpec) -> None:
+    def __init__(self, spec: StudySpec, screen: Screen | None = None) -> None:
         self.spec = spec
+        self.screen = screen or Screen(spec)
         self.share = spec.control_arm or 0.0
         self._phase = generator_of(spec.seed, 0, "control arm").random()
         self._by_largest = _asks_for_quality_alone(spec)
@@ -84,7 +86,7 @@ class ControlArm:
             if member.id in known:
                 continue
             known.add(member.id)
-            measured = measure_for_limits(member, self.spec.target, self.spec.limits)
+            measured = self.screen.measure(member)
             if not violations(self.spec.limits, measured):
                 yield record.answers, member
 

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Collection
 
-from nas.driver.limits import closest, measure_for_limits, violations
+from nas.driver.limits import closest, violations
+from nas.driver.screening import Screen
 from nas.record import Measurement, Proposal
 from nas.samplers.uniform import generator_of
 from nas.search_spaces.architecture import Architecture
@@ -20,8 +21,9 @@ DRAWS = 500
 class UniformSearch:
     """Draws members of the space until one is new and within the static limits."""
 
-    def __init__(self, spec: StudySpec) -> None:
+    def __init__(self, spec: StudySpec, screen: Screen | None = None) -> None:
         self.spec = spec
+        self.screen = screen or Screen(spec)
 
     def propose(
         self, number: int, seen: Collection[str], sampler: str
@@ -37,7 +39,7 @@ class UniformSearch:
         for draw in range(1, DRAWS + 1):
             record = RecordingDraw(RandomDraw(generator))
             member = self.spec.space.decode(record)
-            measured = measure_for_limits(member, self.spec.target, self.spec.limits)
+            measured = self.screen.measure(member)
             if violations(self.spec.limits, measured):
                 rejected.append(measured)
             elif member.id in seen:

@@ -19,11 +19,14 @@ from nas.driver.control import PROPOSAL, control_of
 from nas.driver.earlier import EarlierSpaces
 from nas.driver.evaluation import Candidate, Ended, Outcome, Stages, StageStarted
 from nas.driver.fallback import STUCK_AFTER
+from nas.driver.foreseeing import KIND as COMPOSITION
+from nas.driver.foreseeing import ComposedTimes
 from nas.driver.known import observations_of
-from nas.driver.limits import measure_for_limits, total_violation, violations
+from nas.driver.limits import total_violation, violations
 from nas.driver.numbering import OwnNumbers
 from nas.driver.proposing import GIVEN, Proposals
 from nas.driver.recording import missing_objective, record_of
+from nas.driver.screening import Screen
 from nas.driver.stopping import Stopping
 from nas.evaluators.base import Evaluator
 from nas.evaluators.static import PEAK, peak_measurement
@@ -62,7 +65,10 @@ class Driver:
         *,
         stop: threading.Event,
         on_event: OnEvent | None = None,
+        times: ComposedTimes | None = None,
     ) -> None:
+        """`times` are those that the sampler was made with, if it knows of any; the driver takes
+        them from edition to edition."""
         self.spec = spec
         self.sampler = OwnNumbers(sampler)
         self.evaluator = evaluator
@@ -70,11 +76,15 @@ class Driver:
         self.stop = stop
         self.on_event = on_event or (lambda kind, data: None)
         self.budget = BudgetKeeper(spec.budget, trials=0, seconds=0.0, needs=needs_of(spec))
-        self._proposals = Proposals(spec, self.sampler)
+        self._times = times or ComposedTimes(spec)
+        self._screen = Screen(spec, self._times)
+        self._proposals = Proposals(spec, self.sampler, self._screen)
         self._messages: queue.Queue[StageStarted | Ended] = queue.Queue()
         self._abandoned = threading.Event()
-        composer = Composer(spec, evaluator, store) if spec.composes_latency else None
-        self._stages = Stages(evaluator, spec.limits, self._messages.put, self._abandoned, composer)
+        self._composer = Composer(spec, evaluator, store) if spec.composes_latency else None
+        self._stages = Stages(
+            evaluator, spec.limits, self._messages.put, self._abandoned, self._composer
+        )
         self._next = 0
         """Number of the next proposal."""
         self._without_news = 0
@@ -103,6 +113,8 @@ class Driver:
         """
         try:
             self._resume()
+            if self._composer:
+                self._composer.recall(self._times.latest)
             while True:
                 self._start_candidates()
                 if not self._running:
@@ -156,8 +168,8 @@ class Driver:
         return candidate
 
     def _candidate(self, proposal: Proposal, architecture: Architecture) -> Candidate:
-        measured = measure_for_limits(architecture, self.spec.target, self.spec.limits)
-        return Candidate(proposal, architecture, measured)
+        screen = Screen(self.spec) if architecture.id in self._seen else self._screen
+        return Candidate(proposal, architecture, screen.measure(architecture))
 
     # Checking ------------------------------------------------------------------------------------
 
@@ -339,6 +351,7 @@ class Driver:
         self.budget.release(candidate.key)
         if message.error is not None and not self._abandoned.is_set():
             raise message.error
+        self._learn_times()
         if message.outcome is None:
             if not candidate.is_extra and candidate.before is None:
                 self.budget.give_back()
@@ -353,6 +366,15 @@ class Driver:
             self._will_not_resume(record.number)
         for repeat in self._waiting.pop(candidate.architecture.id, []):
             self._serve_again(repeat)
+
+    def _learn_times(self) -> None:
+        """Writes down what evaluations have found out about composed times, for the proposals from
+        here on; before what else they found, so that whoever is killed in between goes on with the
+        same times."""
+        found = self._composer.composition if self._composer else None
+        data = self._times.learn(found, self._next) if found else None
+        if data is not None:
+            self.store.add_event(self.spec.name, COMPOSITION, data)
 
     def _report(self, candidate: Candidate, stage: str) -> None:
         data = {
@@ -463,6 +485,7 @@ class Driver:
         if any(event.kind == "control" for event in events):
             self._control_wanted = False
         self._stopping.recall(events)
+        self._times.recall(events)
         self.budget = BudgetKeeper(
             self.spec.budget,
             trials=len(evaluated),
@@ -477,7 +500,9 @@ class Driver:
                     held = not self._earlier.left_out(entry.number)
                     self._stopping.reached(entry, is_member=held)
             else:
+                self._times.go_to(entry.proposal.number)
                 self._replay(entry, records.get(entry.proposal.number))
+        self._times.go_to(self._next)
 
     def rebuild(self) -> None:
         """Takes the sampler to where the log ends, and does nothing else."""

@@ -10,6 +10,7 @@ from nas.driver.fallback import UniformSearch
 from nas.driver.first import PROPOSER as FIRST
 from nas.driver.first import FirstCandidates, best_known
 from nas.driver.numbering import OwnNumbers
+from nas.driver.screening import Screen
 from nas.record import Proposal
 from nas.samplers.base import LearnsBefore, Observation
 from nas.search_spaces.architecture import Architecture
@@ -32,13 +33,13 @@ class Proposals:
     """Decides on each proposal from the study, its number and what was proposed before alone, so
     that a resumed study goes on as an uninterrupted one would have."""
 
-    def __init__(self, spec: StudySpec, sampler: OwnNumbers) -> None:
+    def __init__(self, spec: StudySpec, sampler: OwnNumbers, screen: Screen) -> None:
         self.spec = spec
         self.sampler = sampler
         self._first = FirstCandidates(spec)
         self._calibration = Calibration(spec)
-        self._arm = ControlArm(spec)
-        self._fallback = UniformSearch(spec)
+        self._arm = ControlArm(spec, screen)
+        self._fallback = UniformSearch(spec, screen)
 
     def start_from(self, known: Sequence[Observation[Architecture]]) -> str | None:
         """Takes in what other studies know, before anything else; says in words what is done with

@@ -50,6 +50,16 @@ class Knowledge(Protocol[Known]):
         """How far limits that need no evaluation are broken; 0 where all of them hold."""
 
 
+@runtime_checkable
+class Growing(Protocol):
+    """Knowledge that changes while a study runs, at moments that a replay repeats: values and
+    violations, never features."""
+
+    @property
+    def edition(self) -> int:
+        """Another number whenever something has changed."""
+
+
 class Observation(NamedTuple, Generic[MemberT]):
     """What another study found out about a member, or about something that is no member here."""
 

@@ -24,7 +24,8 @@ STUDY = (
     "count(*) FILTER (t.state IN ('complete', 'failed', 'stopped') "
     "OR (t.state = 'infeasible' AND EXISTS ("
     "SELECT 1 FROM measurement m WHERE m.study = t.study AND m.number = t.number "
-    "AND m.stage <> 'static'))), count(t.number), "
+    "AND m.stage <> 'static' AND (m.stage <> 'composed' OR t.environment IS NOT NULL)))), "
+    "count(t.number), "
     "(SELECT coalesce(max(v.version), 1) FROM space_version v WHERE v.study = s.name)"
 )
 TRIAL = (

@@ -1,9 +1,11 @@
 """Composed latencies in a study: when hardware is used, and what is kept."""
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from nas.driver.composer import FIT, Composer, is_composed, measured_instead
+from nas.driver.foreseeing import ComposedTimes
 from nas.driver.knowledge import StudyKnowledge
 from nas.evaluators.base import StageResult
 from nas.fronts import front_of
@@ -161,18 +163,22 @@ def test_times_are_known_without_a_measurement_once_their_parts_are_and_never_be
     member, other = (
         next(m for m in map(spec.space.example, range(99)) if m.dim == dim) for dim in (48, 64)
     )
-    assert composer.known(member) is None
-    assert world.parts == []
+    times = ComposedTimes(spec)
+    assert composer.composition is None
+    assert times(member) is None
     composed = composer.compose(member).result
+    times.learn(composer.composition, 1)
     measured = len(world.parts)
-    known = composer.known(member)
-    assert known == {m.metric: m.value for m in composed.measurements}
-    fresh = Composer(spec, ComposedEvaluator(spec, world), store)
-    assert fresh.known(member) is None  # the anchor is measured once in a run
+    found = {m.metric: (m.value, m.low, m.high) for m in composed.measurements}
+    (time,) = times(member).values()
+    assert (time.ms, time.low, time.high) == found["decode.latency_ms"]
+    values = StudyKnowledge(spec, times).values(member)
+    assert np.isnan(values[0])
+    assert values[1] == time.ms
+    assert (times(other) is None) == (not composer.is_ready(other))
+    times.go_to(0)
+    assert times(member) is None
     assert len(world.parts) == measured
-    values = StudyKnowledge(spec, composer.known).values(member)
-    assert values[1] == known["decode.latency_ms"]
-    assert (composer.known(other) is None) == (not composer.is_ready(other))
 
 
 def test_a_candidate_that_is_stopped_is_not_measured_for_the_front():

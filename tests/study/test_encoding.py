@@ -1,9 +1,12 @@
 """Architectures as numbers: what they say, and that they follow from the space alone."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 
 from nas.driver.knowledge import StudyKnowledge
+from nas.evaluators.composed.model import Prediction
 from nas.evaluators.static import peak_measurement, static_measurements
 from nas.samplers.encoding import SAMPLE, ArchitectureEncoder
 from nas.search_spaces.architecture import Architecture
@@ -145,13 +148,18 @@ def test_a_study_knows_objectives_and_limits_in_closed_form():
 
 
 def test_composed_times_fill_in_where_they_are_known():
-    times = {"decode.latency_ms": 3.0}
+    def foresees(low, high):
+        times = Mock(edition=1)
+        times.return_value = low and {"decode.latency_ms": Prediction(3.0, low, high, 0.9, 12)}
+        return times
+
     limits = [{"metric": "decode.latency_ms", "max": 2}]
     spec = study(objectives=OBJECTIVES, limits=limits)
     member = spec.space.example()
-    known = StudyKnowledge(spec, lambda _: times)
+    known = StudyKnowledge(spec, foresees(2.5, 3.5))
     assert known.values(member)[2] == 3
     assert known.violation(member) == 0.5
-    unknown = StudyKnowledge(spec, lambda _: None)
+    assert known.edition == 1
+    unknown = StudyKnowledge(spec, foresees(None, None))
     assert np.isnan(unknown.values(member)[2])
     assert unknown.violation(member) == 0

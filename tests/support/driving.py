@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from nas.driver import Driver
+from nas.driver.foreseeing import ComposedTimes
 from nas.driver.sampling import sampler_of
 from nas.record import TrialRecord
 from nas.search_spaces.space import SearchSpace
@@ -57,13 +58,15 @@ def drive(
         if trials is not None and len(finished) >= trials:
             stop.set()
 
+    times = ComposedTimes(spec)
     driver = Driver(
         spec,
-        sampler or sampler_of(spec),
+        sampler or sampler_of(spec, times),
         evaluator(spec),
         store,
         stop=stop,
         on_event=on_event,
+        times=times,
     )
     state, reason = driver.run()
     store.set_state(spec.name, state, reason)

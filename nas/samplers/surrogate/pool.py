@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic
 
 from nas.pareto import Floats
-from nas.samplers.base import Knowledge, MemberT, Space
+from nas.samplers.base import Growing, Knowledge, MemberT, Space
 from nas.samplers.uniform import generator_of
 from nas.search_spaces.axes import Answers, Axis, RandomDraw, Scalar
 
@@ -49,10 +49,13 @@ class Pool(Generic[MemberT]):
         self.space, self.knowledge, self.seed = space, knowledge, seed
         self._common: list[Choice[MemberT]] = []
         self._met: dict[str, tuple[Floats, Floats, float]] = {}
+        self._growing = knowledge if isinstance(knowledge, Growing) else None
+        self._edition = self._growing.edition if self._growing else 0
 
     @property
     def common(self) -> Sequence[Choice[MemberT]]:
         """The same uniform members for the whole study, each once."""
+        self._keep_up()
         if not self._common:
             generator = generator_of(self.seed, 0, "pool")
             drawn = (self.uniform(generator) for _ in range(COMMON))
@@ -70,12 +73,29 @@ class Pool(Generic[MemberT]):
 
     def describe(self, member: MemberT, answers: Answers) -> Choice[MemberT]:
         """What is known of a member."""
+        self._keep_up()
         found = self._met.get(member.id)
         if found is None:
             know = self.knowledge
             found = (know.features(member), know.values(member), know.violation(member))
             self._met[member.id] = found
         return Choice(member, answers, *found)
+
+    def _keep_up(self) -> None:
+        """Asks anew for what may have changed since it was remembered; features never do."""
+        if self._growing is None or self._growing.edition == self._edition:
+            return
+        self._edition = self._growing.edition
+        know, common = self.knowledge, self._common
+        self._met = {
+            choice.member.id: (
+                choice.features,
+                know.values(choice.member),
+                know.violation(choice.member),
+            )
+            for choice in common
+        }
+        self._common = [self.describe(choice.member, choice.answers) for choice in common]
 
     def around(
         self, best: Sequence[Answers], others: Sequence[Answers], generator: random.Random
