@@ -20,9 +20,11 @@ FIT_ON = 150
 """Observations that hyperparameters are fitted to, at most: evenly spaced ones."""
 REFIT = 12
 """Hyperparameters are fitted again when a twelfth more is known."""
-MARGIN = 4.0
-"""By which a hint has to make the logarithm of the likelihood larger. On a small table, of ten
-observations, hints of pure noise gained up to 4 in five searches of six, and a true one 14."""
+MARGIN = 2.0
+"""By which a hint has to make the logarithm of the likelihood larger; by chance alone, one number
+more gains half of one."""
+SURE = 2.0
+"""Standard errors by which a hint has to make the observations more likely."""
 Hint = Callable[[Floats], Floats]
 """What is expected of a cost at points [m, F], up to scale and offset: [m]."""
 
@@ -53,23 +55,32 @@ class Surface:
         `extra`."""
         chosen = np.unique(np.linspace(0, len(y) - 1, min(len(y), FIT_ON)).round().astype(int))
         given = x[chosen], y[chosen], extra[chosen]
-        best, start = -np.inf, self.process.start
-        found = (start, STRAIGHT, False)
-        for warp in warps_for(given[1]) if self.bends else [STRAIGHT]:
-            for follows in (False, True) if self.hint else (False,):
-                self.process.theta, self.warp, self.follows = start, warp, follows
-                likely = self._fit(*given) - MARGIN * follows
-                if likely > best:
-                    best, found = likely, (self.process.theta, warp, follows)
-        self.process.theta, self.warp, self.follows = found
+        alone = self._likeliest(given, follows=False)
+        found = alone
+        if self.hint is not None:
+            found = self._likeliest(given, follows=True)
+            if not _is_surely_more(found[0], alone[0]):
+                found = alone
+        _, self.process.theta, self.warp, self.follows = found
 
-    def _fit(self, x: Floats, y: Floats, extra: Floats) -> float:
-        """The logarithm of how likely each observation is in the light of the others."""
+    def _likeliest(
+        self, given: tuple[Floats, Floats, Floats], *, follows: bool
+    ) -> tuple[Floats, Floats, Warp, bool]:
+        """How likely the observations are on the scale that suits them best, the hyperparameters
+        there, the scale, and `follows`."""
+        tried = []
+        for warp in warps_for(given[1]) if self.bends else [STRAIGHT]:
+            self.process.theta, self.warp, self.follows = self.process.start, warp, follows
+            tried.append((self._fit(*given), self.process.theta, warp, follows))
+        return max(tried, key=lambda each: float(each[0].sum()))
+
+    def _fit(self, x: Floats, y: Floats, extra: Floats) -> Floats:
+        """The logarithm of how likely each observation [n] is in the light of the others."""
         scaled = self._scaled(x, y)
         self.process.fit(x, scaled, extra)
         mean, deviation = self.process.condition(x, scaled, extra).left_out()
         surprise = 0.5 * ((scaled - mean) / deviation) ** 2 + np.log(deviation * self._deviation)
-        return float((self.warp.log_slope(y) - surprise).sum())
+        return np.asarray(self.warp.log_slope(y) - surprise)
 
     def condition(self, x: Floats, y: Floats, extra: Floats, pending: Floats) -> None:
         """On observations, and on proposals `pending` [p, F] that are out as if they had brought
@@ -127,6 +138,14 @@ class Surface:
         if not slope or self.hint is None:
             return 0.0
         return self.warp(offset + slope * self.hint(x))
+
+
+def _is_surely_more(some: Floats, others: Floats) -> bool:
+    """Whether log likelihoods [n] of the same observations are larger, beyond chance (Vehtari,
+    Gelman and Gabry, "Practical Bayesian model evaluation using leave-one-out cross-validation and
+    WAIC", 2017)."""
+    gains = some - others
+    return bool(gains.sum() > max(MARGIN, SURE * gains.std() * len(gains) ** 0.5))
 
 
 class Model:
