@@ -13,6 +13,7 @@ from nas.bench.table import Row, Table
 from nas.errors import BadInput
 from nas.samplers import make_sampler
 from nas.samplers.base import Sampler
+from nas.samplers.surrogate.ingredients import WITHOUT
 from nas.study import NAS_SAMPLERS, NEVERGRAD_SAMPLERS, OPTUNA_SAMPLERS, DriverSpec
 
 OWN = (
@@ -22,7 +23,10 @@ OWN = (
     *(f"nevergrad.{name}" for name in NEVERGRAD_SAMPLERS),
 )
 """Every sampler that a study can name."""
-GROUPS = {"own": OWN, "peers": PEERS}
+WHOLE = "nas.surrogate"
+ABLATED = {f"{WHOLE}-without-{name}": ingredients for name, ingredients in WITHOUT.items()}
+"""The surrogate with one of its ingredients left out, by name; no study can name these."""
+GROUPS = {"own": OWN, "peers": PEERS, "ablation": (WHOLE, *ABLATED)}
 
 
 def parse_arms(given: Sequence[str]) -> tuple[str, ...]:
@@ -41,6 +45,16 @@ def make_arm(
     no knowledge does without."""
     if arm in PEERS:
         return make_peer(arm, table, rules, seed)
+    if arm in ABLATED:
+        from nas.samplers.surrogate.sampler import SurrogateSampler
+
+        return SurrogateSampler(
+            table,
+            objectives=table.objectives,
+            seed=seed,
+            knowledge=TableKnowledge(table, cheap),
+            ingredients=ABLATED[arm],
+        )
     driver = _driver(arm, rules.workers)
     assert driver is not None  # `parse_arms` has seen it
     return _own(driver, table, rules, seed, TableKnowledge(table, cheap))
@@ -70,7 +84,7 @@ def _own(
 
 def _full_name(arm: str) -> str:
     """The name with its sampler: ``optuna`` alone is its default, as in a study."""
-    if arm in PEERS:
+    if arm in PEERS or arm in ABLATED:
         return arm
     driver = _driver(arm, 1)
     if driver is None:

@@ -12,6 +12,7 @@ from nas.pareto import hypervolume
 from nas.record import Proposal
 from nas.samplers.base import Observation
 from nas.samplers.surrogate.improvement import NORMAL, expected_improvement, open_boxes
+from nas.samplers.surrogate.ingredients import ALL, WITHOUT, Ingredients
 from nas.samplers.surrogate.observations import Observations
 from nas.samplers.surrogate.pool import Choice
 from nas.samplers.surrogate.process import JITTER, ROOT5, GaussianProcess
@@ -151,9 +152,16 @@ def landscape(side: int = 7) -> Table:
     return Table("landscape", columns, GOALS, values)
 
 
-def sampler(table: Table, *, seed: int = 0, cheap: Sequence[str] = ()) -> SurrogateSampler[Row]:
+def sampler(
+    table: Table,
+    *,
+    seed: int = 0,
+    cheap: Sequence[str] = (),
+    ingredients: Ingredients = ALL,
+) -> SurrogateSampler[Row]:
+    known = TableKnowledge(table, cheap)
     return SurrogateSampler(
-        table, objectives=GOALS, seed=seed, knowledge=TableKnowledge(table, cheap)
+        table, objectives=GOALS, seed=seed, knowledge=known, ingredients=ingredients
     )
 
 
@@ -259,6 +267,13 @@ def test_one_diverged_training_does_not_flatten_the_others() -> None:
         share(table, search(sampler(table, seed=seed), table, 30, verdict)) for seed in range(3)
     ]
     assert np.mean(shares) > 0.95  # 0.90 where costs are not clipped
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+def test_every_ingredient_changes_what_is_proposed(name: str) -> None:
+    table = landscape(24)  # more rows than a pool holds
+    rows = search(sampler(table), table, 16)
+    assert search(sampler(table, ingredients=WITHOUT[name]), table, 16) != rows
 
 
 def play(made: Any, table: Table, steps: int, *, log: Sequence[Proposal] = ()) -> list[Proposal]:

@@ -12,6 +12,7 @@ from scipy.special import ndtr
 
 from nas.pareto import Floats
 from nas.samplers.surrogate.improvement import NORMAL, QUANTILES
+from nas.samplers.surrogate.ingredients import ALL, Ingredients
 from nas.samplers.surrogate.observations import Rows
 from nas.samplers.surrogate.process import GaussianProcess, Posterior
 from nas.samplers.surrogate.warp import STRAIGHT, Warp, warps_for
@@ -38,14 +39,22 @@ class Surface:
     and observations. It is followed only as long as it makes the observations more likely.
     """
 
-    def __init__(self, features: int, hint: Hint | None = None, *, bends: bool = True) -> None:
+    def __init__(
+        self,
+        features: int,
+        hint: Hint | None = None,
+        *,
+        bends: bool = True,
+        ingredients: Ingredients = ALL,
+    ) -> None:
         """`bends` is whether scales other than the straight one are tried."""
-        self.process = GaussianProcess(features)
+        self.process = GaussianProcess(features, linear=ingredients.line)
         self.posterior: Posterior | None = None
         self.hint = hint
         self.follows = hint is not None
         """Whether the hint is used."""
-        self.bends, self.warp = bends, STRAIGHT
+        self.bends, self.warp = bends and ingredients.scales, STRAIGHT
+        self.doubts = ingredients.doubt
         self._mean, self._deviation = 0.0, 1.0
         self._line = 0.0, 0.0
         """Offset and slope of the line from the hint to the cost."""
@@ -104,6 +113,8 @@ class Surface:
 
     def samples(self, x: Floats) -> Floats:
         """[m, Q] equally likely values at candidates [m, F]."""
+        if not self.doubts:
+            return np.repeat(self.medians(x)[:, None], QUANTILES, axis=1)
         mean, deviation = self.predict(x)
         return self.warp.back(mean[:, None] + deviation[:, None] * NORMAL)
 
@@ -151,9 +162,11 @@ def _is_surely_more(some: Floats, others: Floats) -> bool:
 class Model:
     """Of all objectives and of feasibility."""
 
-    def __init__(self, features: int, hints: Sequence[Hint | None]) -> None:
+    def __init__(
+        self, features: int, hints: Sequence[Hint | None], ingredients: Ingredients = ALL
+    ) -> None:
         """`hints` has one entry for each objective."""
-        self.surfaces = [Surface(features, hint) for hint in hints]
+        self.surfaces = [Surface(features, hint, ingredients=ingredients) for hint in hints]
         self.verdict = Surface(features, bends=False)
         self.fitted_on = 0
         """Observations when hyperparameters were last fitted."""

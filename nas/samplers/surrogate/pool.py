@@ -45,8 +45,17 @@ class Pool(Generic[MemberT]):
     """Draws and breeds members. What it draws follows from the seed and the number of the
     proposal; what it keeps is a memory of what follows from the member alone."""
 
-    def __init__(self, space: Space[MemberT], knowledge: Knowledge[MemberT], seed: int) -> None:
+    def __init__(
+        self,
+        space: Space[MemberT],
+        knowledge: Knowledge[MemberT],
+        seed: int,
+        *,
+        breeds: bool = True,
+    ) -> None:
+        """Without `breeds`, uniform members stand in the place of children."""
         self.space, self.knowledge, self.seed = space, knowledge, seed
+        self.breeds = breeds
         self._common: list[Choice[MemberT]] = []
         self._met: dict[str, tuple[Floats, Floats, float]] = {}
         self._growing = knowledge if isinstance(knowledge, Growing) else None
@@ -101,9 +110,9 @@ class Pool(Generic[MemberT]):
         self, best: Sequence[Answers], others: Sequence[Answers], generator: random.Random
     ) -> Iterable[Choice[MemberT]]:
         """Fresh uniform members, and children of the best."""
-        for _ in range(FRESH):
+        for _ in range(FRESH if self.breeds else FRESH + BRED):
             yield self.uniform(generator)
-        for _ in range(BRED):
+        for _ in range(BRED if self.breeds else 0):
             parent = generator.choice(best)
             if generator.random() < CROSSED:
                 answers = _crossed(parent, generator.choice(others), generator)

@@ -30,8 +30,10 @@ BOUNDS = {"length": (-4.0, 6.0), "bend": (-4.0, 3.0), "slope": (-5.0, 3.0), "noi
 class GaussianProcess:
     """Hyperparameters stand in one vector: F lengths, bend, slope, noise; all as logarithms."""
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, *, linear: bool = True) -> None:
+        """Without `linear`, there is a Matérn alone."""
         self.features = features
+        self.linear = float(linear)
         self.mean = np.r_[
             np.full(features, np.log(max(features, 1)) / 2 + 0.5),
             [PRIORS[name][0] for name in PRIORS],
@@ -74,17 +76,17 @@ class GaussianProcess:
         lengths, bend, slope = self._parts(self.theta)
         r = np.sqrt(_squared_distances(a / lengths, b / lengths))
         matern = bend * (1 + ROOT5 * r + 5 / 3 * r * r) * np.exp(-ROOT5 * r)
-        return np.asarray(matern + slope * (a @ b.T) / self.features)
+        return np.asarray(matern + slope * (a @ b.T))
 
     def variance(self, x: Floats) -> Floats:
         """Of the function at points [m, F], before any observation: [m]."""
         _, bend, slope = self._parts(self.theta)
-        return np.asarray(bend + slope * (x * x).sum(axis=1) / self.features)
+        return np.asarray(bend + slope * (x * x).sum(axis=1))
 
     def _parts(self, theta: Floats) -> tuple[Floats, float, float]:
         lengths = np.exp(theta[: self.features])
         bend, slope = np.exp(2 * theta[self.features : self.features + 2])
-        return lengths, float(bend), float(slope)
+        return lengths, float(bend), float(slope) * self.linear / self.features
 
     def _negative_log_posterior(
         self, theta: Floats, x: Floats, y: Floats, extra: Floats
@@ -97,7 +99,7 @@ class GaussianProcess:
         r = np.sqrt(_squared_distances(z, z))
         decay = np.exp(-ROOT5 * r)
         matern = bend * (1 + ROOT5 * r + 5 / 3 * r * r) * decay
-        linear = slope * (x @ x.T) / self.features
+        linear = slope * (x @ x.T)
         covariance = matern + linear
         covariance[np.diag_indices(count)] += np.exp(theta[-1]) + NOISE_FLOOR + extra + JITTER
         try:

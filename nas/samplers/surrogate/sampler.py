@@ -23,6 +23,7 @@ from nas.record import Proposal
 from nas.samplers.base import Knowledge, MemberT, Observation, Space
 from nas.samplers.surrogate.hints import hint_of
 from nas.samplers.surrogate.improvement import Boxes, expected_improvement, open_boxes
+from nas.samplers.surrogate.ingredients import ALL, Ingredients
 from nas.samplers.surrogate.model import Hint, Model
 from nas.samplers.surrogate.observations import Observations, Rows
 from nas.samplers.surrogate.pool import Choice, Pool
@@ -56,11 +57,12 @@ class SurrogateSampler(Generic[MemberT]):
         objectives: Sequence[Objective],
         seed: int,
         knowledge: Knowledge[MemberT],
+        ingredients: Ingredients = ALL,
     ) -> None:
-        self.space, self.seed = space, seed
+        self.space, self.seed, self.ingredients = space, seed, ingredients
         self.directions = [objective.direction for objective in objectives]
         self.observations: Observations[MemberT] = Observations(self.directions)
-        self._pool = Pool(space, knowledge, seed)
+        self._pool = Pool(space, knowledge, seed, breeds=ingredients.children)
         self._model: Model | None = None
         self._hints: list[Hint | None] = [None] * len(self.directions)
         self._threads = ThreadpoolController()
@@ -152,7 +154,7 @@ class SurrogateSampler(Generic[MemberT]):
         tried = self.observations.seen
         ranked: list[tuple[float, Choice[MemberT]]] = []
         found = [*self._pool.common, *self._pool.around(parents, others, generator)]
-        for _ in range(1 + ROUNDS):
+        for _ in range(1 + (ROUNDS if self.ingredients.neighbours else 0)):
             fresh = _fresh(found, tried)
             if fresh:
                 gains = gain(fresh).tolist()
@@ -165,7 +167,7 @@ class SurrogateSampler(Generic[MemberT]):
 
     def _model_for(self, features: Floats) -> Model:
         if self._model is None:
-            self._model = Model(len(features), self._hints)
+            self._model = Model(len(features), self._hints, self.ingredients)
         return self._model
 
 
