@@ -315,7 +315,7 @@ def bench_samplers(
     cheap: Annotated[str, typer.Option(help="Objectives known before an evaluation.")] = "",
     samplers: Annotated[
         str, typer.Option(help="Names separated by commas; own and peers are all of a kind.")
-    ] = "uniform,optuna.nsga2,optuna.tpe,nevergrad.de",
+    ] = "nas.surrogate,uniform,optuna.nsga2,optuna.tpe,nevergrad.de",
     seeds: Annotated[int, typer.Option(help="Runs of each sampler.", min=1)] = 10,
     first_seed: Annotated[int, typer.Option(help="The others count up from it.", min=0)] = 0,
     evaluations: Annotated[
