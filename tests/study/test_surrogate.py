@@ -17,6 +17,7 @@ from nas.samplers.surrogate.observations import Observations
 from nas.samplers.surrogate.pool import Choice
 from nas.samplers.surrogate.process import JITTER, ROOT5, GaussianProcess
 from nas.samplers.surrogate.sampler import STARTUP, SurrogateSampler
+from nas.samplers.surrogate.spread import SpreadDraw
 from nas.samplers.uniform import UniformSampler
 from nas.study import Objective
 
@@ -304,6 +305,24 @@ def test_a_replay_goes_on_as_if_nothing_had_happened(until: int) -> None:
     whole = play(sampler(table), table, 24)
     again = [Proposal.model_validate_json(p.model_dump_json()) for p in whole[:until]]
     assert play(sampler(table), table, 24, log=again) == whole
+
+
+def test_the_first_members_meet_every_option_and_every_part_of_a_range() -> None:
+    draws = [SpreadDraw(3, number, STARTUP) for number in range(STARTUP)]
+    options = tuple("abcde")
+    assert sorted(str(draw.choice("kind", options)) for draw in draws) == list(options)
+    assert {draw.choice("gate", (True, False)) for draw in draws} == {True, False}
+    sizes = sorted(draw.integer("size", 10, 55, 5, False) for draw in draws)
+    assert [(size - 10) // 10 for size in sizes] == list(range(STARTUP))
+    shares = sorted(draw.real("share", -1.0, 1.0, False) for draw in draws)
+    assert [int((share + 1) / 2 * STARTUP) for share in shares] == list(range(STARTUP))
+    rates = sorted(draw.real("rate", 1e-5, 1.0, True) for draw in draws)
+    assert [int(np.log10(rate * 1e5)) for rate in rates] == list(range(STARTUP))
+    widths = {draw.integer("width", 16, 1024, 1, True) for draw in draws}
+    assert min(widths) < 37
+    assert max(widths) > 446
+    orders = {tuple(str(d.choice(f"axis {i}", options)) for d in draws) for i in range(9)}
+    assert len(orders) > 5
 
 
 def test_several_workers_are_sent_to_different_members() -> None:

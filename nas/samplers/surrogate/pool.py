@@ -12,7 +12,7 @@ from typing import Any, Generic
 from nas.pareto import Floats
 from nas.samplers.base import Growing, Knowledge, MemberT, Space
 from nas.samplers.uniform import generator_of
-from nas.search_spaces.axes import Answers, Axis, RandomDraw, Scalar
+from nas.search_spaces.axes import Answers, Axis, Draw, RandomDraw, RecordingDraw, Scalar
 
 COMMON = 200
 """Uniform members that every proposal considers; they are drawn once."""
@@ -74,6 +74,11 @@ class Pool(Generic[MemberT]):
     def uniform(self, generator: random.Random) -> Choice[MemberT]:
         """One uniform member."""
         return self.complete({}, generator)
+
+    def draw(self, draw: Draw) -> Choice[MemberT]:
+        """The member that a draw leads to."""
+        record = RecordingDraw(draw)
+        return self.describe(self.space.decode(record), record.answers)
 
     def complete(self, answers: Mapping[str, Scalar], generator: random.Random) -> Choice[MemberT]:
         """The member with these answers; those that are missing are drawn."""

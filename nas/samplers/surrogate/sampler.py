@@ -1,7 +1,8 @@
 """Trains what is expected to add most to the front.
 
-Each proposal looks at a few hundred members: uniform ones, children of the best, and neighbours of
-those that promise most. Members that break a limit in closed form are dropped. For the others,
+After a few that are spread over the space, each proposal looks at some hundred members: uniform
+ones, children of the best, and neighbours of those that promise most. Members that break a limit in
+closed form are dropped. For the others,
 objectives in closed form are known exactly, and a Gaussian process says what the observations let
 expect of the rest and how sure that is. The one with the largest expected gain in hypervolume,
 times the chance that it holds the measured limits, is proposed.
@@ -27,12 +28,13 @@ from nas.samplers.surrogate.ingredients import ALL, Ingredients
 from nas.samplers.surrogate.model import Hint, Model
 from nas.samplers.surrogate.observations import Observations, Rows
 from nas.samplers.surrogate.pool import Choice, Pool
+from nas.samplers.surrogate.spread import SpreadDraw
 from nas.samplers.uniform import generator_of
 from nas.search_spaces.axes import Answers, RecordingDraw, ReplayDraw
 from nas.study import Objective
 
 STARTUP = 5
-"""Observations before the first model; until then proposals are uniform."""
+"""Observations before the first model; until then proposals are spread over the space."""
 DRAWS = 50
 """Uniform members that are drawn for one of these, at most, until one is new and within limits."""
 ROUNDS = 2
@@ -78,7 +80,7 @@ class SurrogateSampler(Generic[MemberT]):
         number = self.observations.proposals
         known = self.observations.count
         if known < STARTUP:
-            choice = self._uniform(number)
+            choice = self._first(number)
             state: dict[str, Any] = {"start": f"{known} of {STARTUP} observations"}
         else:
             # Matrices are small, and the other cores train: threads would wait for each other.
@@ -110,6 +112,14 @@ class SurrogateSampler(Generic[MemberT]):
         self.observations.skip()
 
     # The first ones ------------------------------------------------------------------------------
+
+    def _first(self, number: int) -> Choice[MemberT]:
+        """A member that is apart from those before it, unless hints say where to begin."""
+        if all(hint is None for hint in self._hints):
+            choice = self._pool.draw(SpreadDraw(self.seed, number, STARTUP))
+            if choice.violation == 0 and choice.member.id not in self.observations.seen:
+                return choice
+        return self._uniform(number)
 
     def _uniform(self, number: int) -> Choice[MemberT]:
         """A new member within limits; where there are hints, of those that promise most by them."""
