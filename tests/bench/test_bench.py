@@ -65,7 +65,7 @@ def test_every_sampler_of_a_study_is_an_arm() -> None:
     }
     assert set(parse_arms(["own"])) == {"uniform", "nas.surrogate", *names}
     assert parse_arms(["uniform", "peers", "uniform"]) == ("uniform", *PEERS)
-    assert parse_arms(["ablation"])[:2] == ("nas.surrogate", "nas.surrogate-without-scales")
+    assert parse_arms(["ablation"])[:2] == ("nas.surrogate", "nas.surrogate-without-spread")
     assert parse_arms(["optuna"]) == ("optuna.nsga2",)
     with pytest.raises(BadInput, match=r"no such sampler.*optuna\.anneal.*nevergrad\.de"):
         parse_arms(["optuna.anneal"])

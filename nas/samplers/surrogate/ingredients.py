@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields, replace
 class Ingredients:
     """False leaves a piece out."""
 
+    spread: bool = True
+    """The first members differ in every question; else they are uniform."""
     scales: bool = True
     """Costs may be modelled on a logarithm above the best; else they are modelled as they are."""
     line: bool = True

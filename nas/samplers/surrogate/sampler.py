@@ -115,7 +115,7 @@ class SurrogateSampler(Generic[MemberT]):
 
     def _first(self, number: int) -> Choice[MemberT]:
         """A member that is apart from those before it, unless hints say where to begin."""
-        if all(hint is None for hint in self._hints):
+        if self.ingredients.spread and all(hint is None for hint in self._hints):
             choice = self._pool.draw(SpreadDraw(self.seed, number, STARTUP))
             if choice.violation == 0 and choice.member.id not in self.observations.seen:
                 return choice
