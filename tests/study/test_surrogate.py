@@ -13,11 +13,13 @@ from nas.record import Proposal
 from nas.samplers.base import Observation
 from nas.samplers.surrogate.improvement import NORMAL, expected_improvement, open_boxes
 from nas.samplers.surrogate.ingredients import ALL, WITHOUT, Ingredients
+from nas.samplers.surrogate.model import Surface
 from nas.samplers.surrogate.observations import Observations
 from nas.samplers.surrogate.pool import Choice
 from nas.samplers.surrogate.process import JITTER, ROOT5, GaussianProcess
 from nas.samplers.surrogate.sampler import STARTUP, SurrogateSampler
 from nas.samplers.surrogate.spread import SpreadDraw
+from nas.samplers.surrogate.warp import STRAIGHT, Warp
 from nas.samplers.uniform import UniformSampler
 from nas.study import Objective
 
@@ -268,6 +270,28 @@ def test_one_diverged_training_does_not_flatten_the_others() -> None:
         share(table, search(sampler(table, seed=seed), table, 30, verdict)) for seed in range(3)
     ]
     assert np.mean(shares) > 0.95  # 0.90 where costs are not clipped
+
+
+def test_a_scale_has_an_inverse_and_the_slope_that_its_likelihood_is_corrected_by() -> None:
+    y = np.array([-3.0, 1.9, 2.1, 2.5, 7.0, 90.0])
+    for warp in (STRAIGHT, Warp(best=2.0, bend=0.5)):
+        z = warp(y)
+        assert (np.diff(z) > 0).all()
+        assert warp.back(z) == pytest.approx(y, rel=1e-12)
+        slope = (warp(y + 1e-6) - warp(y - 1e-6)) / 2e-6
+        assert np.exp(warp.log_slope(y)) == pytest.approx(slope, rel=1e-6)
+
+
+def test_a_cost_is_modelled_on_the_scale_on_which_it_is_even() -> None:
+    x = np.linspace(0, 1, 25)[:, None]
+    even = 3.0 * x[:, 0]
+    for costs, bends in ((even, False), (np.expm1(2 * even), True)):
+        surface = Surface(1)
+        surface.fit(x, costs, np.zeros(25))
+        assert np.isfinite(surface.warp.bend) == bends
+        surface.condition(x, costs, np.zeros(25), np.zeros((0, 1)))
+        middle = surface.medians(np.array([[0.52]]))
+        assert middle == pytest.approx(np.interp(0.52, x[:, 0], costs), rel=0.02)
 
 
 @pytest.mark.parametrize("name", WITHOUT)
