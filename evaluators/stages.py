@@ -15,7 +15,7 @@ from nas.evaluators.composed.parts import Part
 from nas.evaluators.composed.records import ModelLatency, PartLatency
 from nas.evaluators.composed.settings import Mode
 from nas.evaluators.extrapolation import ENDING, extrapolate
-from nas.evaluators.gate import Gate, open_gate
+from nas.evaluators.gate import Gate, open_gate, wait_until_idle
 from nas.evaluators.latency.prefill_decode import check_device
 from nas.evaluators.metrics import EXTRAPOLATED_FROM
 from nas.evaluators.pausing import Checkpoint, train_stretch
@@ -61,8 +61,8 @@ class StageRunner:
         check_device(self.device)
         _bound_device_memory(self.device, self.spec.budget.candidate_gib)
         self.gate: Callable[[], None] = gate or open_gate
-        if gate and self.device == "cuda":
-            gate.settle = torch.cuda.synchronize
+        if gate:
+            gate.settle = _settling(self.device, threads)
         torch.set_num_threads(threads)
         cache = self.data_dir / "cache"
         self.data = {task.kind: task.open(self.spec.seed, cache) for task in self.spec.tasks}
@@ -293,6 +293,13 @@ def _about(data: TaskData) -> dict[str, Any]:
 
 def _device_name(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else machine.cpu_model()
+
+
+def _settling(device: str, threads: int) -> Callable[[], object]:
+    """What waits until nothing runs on by itself after the last operator."""
+    if device == "cuda":
+        return torch.cuda.synchronize
+    return wait_until_idle if threads > 1 else open_gate
 
 
 def _bound_device_memory(device: str, gib: float) -> None:

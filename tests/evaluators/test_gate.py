@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from nas.errors import Unavailable
 from nas.evaluators.base import EvaluationFailed
-from nas.evaluators.gate import Gate, GateKeeper
+from nas.evaluators.gate import Gate, GateKeeper, wait_until_idle
 from nas.evaluators.warm import WarmProcess
 from nas.evaluators.worker import ProcessEvaluator
 
@@ -150,6 +151,20 @@ def test_the_time_in_halts_is_added_up() -> None:
         sums.append(keeper.seconds)
         assert sums[-1] >= during
     assert 0.0 < sums[1] < sums[2] == keeper.seconds
+
+
+def test_a_process_whose_threads_still_look_for_work_is_not_idle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken = [0.0, 0.005, 0.005, 0.009, 0.009, 0.0091]  # before and after each nap
+    naps: list[float] = []
+    clock = SimpleNamespace(process_time=lambda: taken.pop(0), sleep=naps.append)
+    monkeypatch.setattr("nas.evaluators.gate.time", clock)
+    wait_until_idle()
+    assert len(naps) == 3
+    taken[:] = [float(index) for index in range(1000)]
+    wait_until_idle()  # something else computes in it all the time
+    assert len(taken) > 500
 
 
 # A worker process --------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from nas.driver.sampling import sampler_of
 from nas.evaluators import stages
 from nas.evaluators.base import StageResult
 from nas.evaluators.build import initialise
-from nas.evaluators.gate import Gate, GateKeeper, open_gate
+from nas.evaluators.gate import Gate, GateKeeper, open_gate, wait_until_idle
 from nas.evaluators.schedule import Batching
 from nas.evaluators.scores.run import scores
 from nas.evaluators.scores.spec import SCORES
@@ -77,6 +77,19 @@ def test_every_score_is_a_place_to_halt(architecture: Any) -> None:
     found = scores(architecture(dim=16, depth=1), data, gate=lambda: passed.append(None), **given)
     assert len(passed) == len(SCORES)
     assert found == scores(architecture(dim=16, depth=1), data, **given)
+
+
+@pytest.mark.parametrize(("threads", "settles"), [(1, open_gate), (2, wait_until_idle)])
+def test_threads_that_look_for_more_work_are_waited_for(
+    threads: int, settles: Any, tmp_path: Path
+) -> None:
+    keeper = GateKeeper()
+    gate = Gate(*map(os.dup, keeper.fds))
+    before = torch.get_num_threads()
+    given = study(target={"contexts": [8], "threads": threads}).model_dump(mode="json")
+    StageRunner(spec=given, data_dir=str(tmp_path), threads=threads, keep_weights=False, gate=gate)
+    torch.set_num_threads(before)
+    assert gate.settle is settles
 
 
 def test_on_a_gpu_its_queue_is_waited_for_before_a_halt_is_told(
