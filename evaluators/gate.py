@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from mmap import mmap
 from multiprocessing import Pipe
+from typing import IO
 
 _ASKED, _ANSWERED, _SINCE, _TOTAL = range(4)
 """Number of the halt that the parent wants, or 0; number of the halt that the worker is at, or 0;
@@ -115,7 +116,7 @@ class GateKeeper:
         return (self._words[_TOTAL] + now) / 1e9
 
 
-def _memory() -> "tempfile._TemporaryFileWrapper[bytes]":
+def _memory() -> IO[bytes]:
     return tempfile.TemporaryFile()
 
 
