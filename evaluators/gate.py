@@ -1,6 +1,6 @@
 """A gate between two steps of a training, which another process may close for a while.
 
-The two sides share four numbers in memory, so that an open gate costs a look at one of them (0.1
+The two sides share four numbers in memory, so that an open gate costs a look at one of them (0.2
 microseconds), and a pipe, on which a worker that is halted waits without waking up: naps would take
 time from what is being measured meanwhile. A worker halts itself and is not stopped by a signal,
 since a stopped process would not notice that its parent has ended.
