@@ -55,6 +55,8 @@ class StageResult:
     """Versions, device, dtype, threads, implementation: what the numbers depend on."""
     weights: str | None = None
     """Where the trained weights were saved, if they were."""
+    halted_seconds: float = 0.0
+    """How long the stage stood still while something was timed."""
 
 
 class EvaluationFailed(Exception):
@@ -66,6 +68,8 @@ class EvaluationFailed(Exception):
         self.kind = kind
         """``died``, ``timeout``, ``diverged``, ``out_of_memory`` or ``error``."""
         self.message = message
+        self.halted_seconds = 0.0
+        """As in `StageResult`."""
 
 
 class Evaluator(Protocol):
@@ -96,6 +100,17 @@ class Evaluator(Protocol):
         self, architectures: Sequence[Architecture], modes: "Sequence[Mode]"
     ) -> "list[ModelLatency]":
         """Times of whole models, to fit a composition of parts on. Raises EvaluationFailed."""
+
+    def halt(self) -> None:
+        """Asks stages that run or begin to stand still at the next place where they can, until
+        `go_on`; returns at once. Those in which something is timed do not."""
+
+    def go_on(self) -> None:
+        """Ends the halt."""
+
+    @property
+    def halted(self) -> int:
+        """How many stages stand still now; always 0 for an evaluator whose stages cannot."""
 
     def forget(self, number: int) -> None:
         """A trial will not be resumed: its checkpoints may go. Those of trials that were never

@@ -1,7 +1,8 @@
 """The worker's side of ``warm.WarmProcess``: builds one object, then calls its methods on request.
 
-Its one argument is the file descriptor of a socket to the parent. It ends when the parent is gone,
-however that came about. Torch is imported by the object, not here.
+Its arguments are the file descriptor of a socket to the parent and, where it may be halted, those
+of its gate. It ends when the parent is gone, however that came about. Torch is imported by the
+object, not here.
 """
 
 import faulthandler
@@ -10,7 +11,7 @@ import select
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection
@@ -18,6 +19,7 @@ from typing import Any, Literal
 
 from nas.errors import BadInput, NasError, Unavailable
 from nas.evaluators.base import EvaluationFailed
+from nas.evaluators.gate import Gate
 
 OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory", "not enough memory")
 """What torch's allocators write, in lower case; on a CPU it is an ordinary RuntimeError."""
@@ -43,22 +45,25 @@ class Reply:
 def main() -> None:
     """Serves until the parent closes its end."""
     faulthandler.enable()
-    parent: Connection[Any, Any] = Connection(int(sys.argv[1]))
-    os.set_inheritable(parent.fileno(), False)
+    socket, *gate = map(int, sys.argv[1:])
+    for descriptor in (socket, *gate):
+        os.set_inheritable(descriptor, False)
+    parent: Connection[Any, Any] = Connection(socket)
     threading.Thread(target=_exit_with_parent, args=(parent.fileno(),), daemon=True).start()
     try:
-        _serve(parent)
+        _serve(parent, {"gate": Gate(*gate)} if gate else {})
     except (EOFError, ConnectionError):
         return
 
 
-def _serve(parent: "Connection[Any, Any]") -> None:
+def _serve(parent: "Connection[Any, Any]", more: Mapping[str, Any]) -> None:
+    """`more` is what the object is built with besides what the parent says."""
     request: Request = parent.recv()
     module, name = request.name.split(":")
     built: list[Any] = []
 
     def build() -> None:
-        built.append(getattr(import_module(module), name)(**request.arguments))
+        built.append(getattr(import_module(module), name)(**request.arguments, **more))
 
     def call() -> Any:
         return getattr(built[0], request.name)(**request.arguments)

@@ -1,6 +1,6 @@
 """What happens inside a worker: one stage of one candidate. Everything heavy is held here, once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from nas.evaluators.composed.parts import Part
 from nas.evaluators.composed.records import ModelLatency, PartLatency
 from nas.evaluators.composed.settings import Mode
 from nas.evaluators.extrapolation import ENDING, extrapolate
+from nas.evaluators.gate import Gate, open_gate, wait_until_idle
 from nas.evaluators.latency.prefill_decode import check_device
 from nas.evaluators.metrics import EXTRAPOLATED_FROM
 from nas.evaluators.pausing import Checkpoint, train_stretch
@@ -44,8 +45,10 @@ class StageRunner:
         threads: int,
         keep_weights: bool,
         accept_noise: bool = False,
+        gate: Gate | None = None,
     ) -> None:
-        """`spec` is a StudySpec as JSON.
+        """`spec` is a StudySpec as JSON; trainings and scores pass the `gate`, and so may be halted
+        while another worker times something.
 
         Raises:
             Unavailable: the target's device is not there.
@@ -57,6 +60,9 @@ class StageRunner:
         self.device = self.spec.target.device
         check_device(self.device)
         _bound_device_memory(self.device, self.spec.budget.candidate_gib)
+        self.gate: Callable[[], None] = gate or open_gate
+        if gate:
+            gate.settle = _settling(self.device, threads)
         torch.set_num_threads(threads)
         cache = self.data_dir / "cache"
         self.data = {task.kind: task.open(self.spec.seed, cache) for task in self.spec.tasks}
@@ -105,7 +111,9 @@ class StageRunner:
     def scores(self, architecture: Architecture) -> StageResult:
         """Training-free scores on the first task. Raises EvaluationFailed."""
         task, seed = self.spec.tasks[0], self.spec.seed
-        found = scores(architecture, self.data[task.kind], seed=seed, device=self.device)
+        found = scores(
+            architecture, self.data[task.kind], seed=seed, device=self.device, gate=self.gate
+        )
         measured = tuple(
             Measurement(metric=f"score.{name}", value=value, unit=UNIT, stage=STAGE)
             for name, value in found.values.items()
@@ -154,6 +162,7 @@ class StageRunner:
                 context=task.tokens_per_sequence,
                 seed=seed,
                 bfloat16=bfloat16,
+                gate=self.gate,
             )
             if self.spec.resume and not repeat:
                 checkpoint = self._checkpoint(run, architecture, number, task)
@@ -284,6 +293,13 @@ def _about(data: TaskData) -> dict[str, Any]:
 
 def _device_name(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else machine.cpu_model()
+
+
+def _settling(device: str, threads: int) -> Callable[[], object]:
+    """What waits until nothing runs on by itself after the last operator."""
+    if device == "cuda":
+        return torch.cuda.synchronize
+    return wait_until_idle if threads > 1 else open_gate
 
 
 def _bound_device_memory(device: str, gib: float) -> None:

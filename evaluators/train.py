@@ -3,7 +3,7 @@
 import math
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.evaluators.base import CurvePoint, EvaluationFailed
+from nas.evaluators.gate import open_gate
 from nas.evaluators.optimiser import AdamW
 from nas.evaluators.packing import packed
 from nas.evaluators.schedule import Batching, rate_at
@@ -68,8 +69,10 @@ class TrainingRun:
         context: int,
         seed: int,
         bfloat16: bool = False,
+        gate: Callable[[], None] = open_gate,
     ) -> None:
-        """On the device where the model is; `batching` is that of the whole training."""
+        """On the device where the model is; `batching` is that of the whole training. `gate` is
+        passed between two steps and two held-out batches, and may take its time."""
         self.device = next(model.parameters()).device
         self.model = data.reader(model).to(self.device)
         self.data = data
@@ -77,6 +80,7 @@ class TrainingRun:
         self.peak = peak
         self.context = context
         self.bfloat16 = bfloat16
+        self._gate = gate
         self.step = 0
         """Steps made."""
         self._optimizer = AdamW(self.model.parameters(), weight_decay=WEIGHT_DECAY)
@@ -88,6 +92,7 @@ class TrainingRun:
         """Trains until `stop` steps are made in all. Raises EvaluationFailed ``diverged``."""
         self.model.train()
         for step in range(self.step, stop):
+            self._gate()
             tokens, targets, *lengths = self.data.train_batch(step, self.batching.sequences)
             self._nested.use(self._prefixes.randrange(self._nested.count))
             with autocast(self.device, self.bfloat16), packed(self.model, *lengths):
@@ -101,7 +106,9 @@ class TrainingRun:
 
     def trained(self) -> Trained:
         """The curve so far, and how the model does on held-out data now."""
-        scores = _scores(self.model, self._nested, self.data, self.context, self.bfloat16)
+        scores = _scores(
+            self.model, self._nested, self.data, self.context, self.bfloat16, self._gate
+        )
         return Trained(self._progress.curve(), scores)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -236,13 +243,18 @@ def diverged(message: str) -> EvaluationFailed:
 
 
 def _scores(
-    model: Any, nested: NestedPrefix, data: TaskData, context: int, bfloat16: bool
+    model: Any,
+    nested: NestedPrefix,
+    data: TaskData,
+    context: int,
+    bfloat16: bool,
+    gate: Callable[[], None],
 ) -> dict[str, float]:
     found: dict[str, float] = {}
     batches = data.test_batches(max(1, TEST_BATCH_TOKENS // context))
     for index in range(nested.count):  # the whole model comes last and stays in force
         nested.use(index)
-        scores = data.score(evaluate(model, data, batches, bfloat16=bfloat16))
+        scores = data.score(evaluate(model, data, batches, bfloat16=bfloat16, gate=gate))
         found.update(scores)
         if nested.count > 1:
             found.update({f"{name}@prefix{index}": value for name, value in scores.items()})
@@ -251,13 +263,20 @@ def _scores(
 
 @torch.inference_mode()
 def evaluate(
-    model: Any, data: TaskData, batches: Sequence[Batch], *, bfloat16: bool = False
+    model: Any,
+    data: TaskData,
+    batches: Sequence[Batch],
+    *,
+    bfloat16: bool = False,
+    gate: Callable[[], None] = open_gate,
 ) -> dict[str, Tally]:
-    """Loss and hits on held-out data, by group of targets. `model` is a `TaskData.reader`."""
+    """Loss and hits on held-out data, by group of targets. `model` is a `TaskData.reader`; `gate`
+    is passed before each batch."""
     device = next(model.parameters()).device
     model.eval()
     sums = Sums()
     for tokens, targets, *lengths in batches:
+        gate()
         tokens, targets = tokens.to(device), targets.to(device)
         with autocast(device, bfloat16), packed(model, *lengths):
             output = model(tokens)

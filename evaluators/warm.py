@@ -16,6 +16,7 @@ import psutil
 from nas.errors import Unavailable
 from nas.evaluators.base import EvaluationFailed
 from nas.evaluators.child import Reply, Request
+from nas.evaluators.gate import GateKeeper
 
 POLL_SECONDS = 0.05
 START_SECONDS = 300.0
@@ -25,23 +26,32 @@ _PROGRAM = "from nas.evaluators.child import main; main()"
 
 
 class WarmProcess:
-    """One worker. Not thread-safe, but for `kill`, which any thread may call."""
+    """One worker. Not thread-safe, but for `kill` and what has to do with halts, which any thread
+    may call."""
 
     def __init__(
-        self, factory: str, arguments: Mapping[str, Any], *, environment: Mapping[str, str] = {}
+        self,
+        factory: str,
+        arguments: Mapping[str, Any],
+        *,
+        environment: Mapping[str, str] = {},
+        halts: bool = False,
     ) -> None:
         """Starts at once and returns without waiting.
 
         `factory` is ``module:Class``, called with `arguments` in the new process; `environment`
-        adds variables to the parent's.
+        adds variables to the parent's. With `halts` it is called with a ``gate`` too, which its
+        methods pass between two steps.
         """
         self._ready = False
         self._log = tempfile.TemporaryFile("ab+")  # noqa: SIM115 - lives as long as the process
         self._connection, child = Pipe()
+        self._gate = GateKeeper() if halts else None
+        descriptors = (child.fileno(), *(self._gate.fds if self._gate else ()))
         path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _PROGRAM, str(child.fileno())],
-            pass_fds=(child.fileno(),),
+            [sys.executable, "-P", "-c", _PROGRAM, *map(str, descriptors)],
+            pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -49,6 +59,8 @@ class WarmProcess:
             start_new_session=True,  # Ctrl-C in the terminal is the parent's business
         )
         child.close()
+        if self._gate:
+            self._gate.handed_over()
         self._connection.send(Request(factory, dict(arguments)))
 
     @property
@@ -60,6 +72,27 @@ class WarmProcess:
     def alive(self) -> bool:
         """Whether it can take another call."""
         return self._process.poll() is None
+
+    def halt(self, number: int) -> None:
+        """Asks for a halt at the next gate, in this call or the next, and returns at once; `number`
+        is above 0 and that of no earlier halt. Without effect on a worker that has no gate."""
+        if self._gate:
+            self._gate.close(number)
+
+    def go_on(self) -> None:
+        """Ends the halt."""
+        if self._gate:
+            self._gate.open()
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether it stands still, as was asked for last."""
+        return self._gate is not None and self._gate.is_halted and self.alive
+
+    @property
+    def halted_seconds(self) -> float:
+        """How long it has stood still in all."""
+        return self._gate.seconds if self._gate else 0.0
 
     def wait_until_ready(self) -> None:
         """Waits until the object is built. Raises the NasError with which it refused, or
@@ -89,7 +122,8 @@ class WarmProcess:
         Raises:
             EvaluationFailed: it raised (``error``, ``out_of_memory``, or a kind of its own), took
                 more than `seconds` (``timeout``), held more than `memory_bytes` (``out_of_memory``)
-                or ended the process (``died``). After the last three the process is gone.
+                or ended the process (``died``). After the last three the process is gone. The time
+                in halts does not count.
             NasError: it refused with one.
         """
         self.wait_until_ready()
@@ -115,14 +149,15 @@ class WarmProcess:
         return reply.value
 
     def _wait(self, stage: str, seconds: float, memory_bytes: int | None) -> Reply:
-        deadline = time.monotonic() + seconds
+        deadline, before = time.monotonic() + seconds, self.halted_seconds
         try:
             while not self._connection.poll(POLL_SECONDS):
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline + self.halted_seconds - before:
                     self.kill()
                     message = f"not finished after {seconds:g} s; the worker was ended"
                     raise EvaluationFailed(stage, "timeout", message)
-                self._check_memory(stage, memory_bytes)
+                if not self.is_halted:  # what stands still needs no more, and a look takes time
+                    self._check_memory(stage, memory_bytes)
             reply: Reply = self._connection.recv()
             return reply
         except (EOFError, OSError):

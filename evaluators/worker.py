@@ -3,12 +3,13 @@
 import queue
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from nas.errors import Unavailable
-from nas.evaluators.base import Metric, Stage, StageResult
+from nas.evaluators.base import EvaluationFailed, Metric, Stage, StageResult
 from nas.evaluators.checkpoints import Checkpoints
 from nas.evaluators.composed.parts import Part
 from nas.evaluators.composed.records import ModelLatency, PartLatency
@@ -49,6 +50,9 @@ class ProcessEvaluator:
         }
         self._lock = threading.Lock()
         self._closed = False
+        self._halts = 0
+        """Halts so far."""
+        self._is_halting = False
         self._workers = [self._start() for _ in range(spec.driver.workers)]
         self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
         for index in range(spec.driver.workers):
@@ -105,26 +109,60 @@ class ProcessEvaluator:
         found: list[ModelLatency] = self._call("models", arguments, "latency")
         return found
 
+    def halt(self) -> None:
+        """Trainings halt before their next step and held-out batch, and scores before the next one;
+        nothing else does."""
+        with self._lock:
+            self._halts += 1
+            self._is_halting = True
+            for worker in self._workers:
+                worker.halt(self._halts)
+
+    def go_on(self) -> None:
+        """Ends the halt."""
+        with self._lock:
+            self._is_halting = False
+            for worker in self._workers:
+                worker.go_on()
+
+    @property
+    def halted(self) -> int:
+        """How many workers stand still. A halted one is always in a call."""
+        return sum(worker.is_halted for worker in self._workers)
+
     def forget(self, number: int) -> None:
         """Deletes the checkpoints of a trial that will not be resumed, at once."""
         self._checkpoints.forget(number)
 
     def _call(self, method: str, arguments: Mapping[str, Any], stage: Stage) -> Any:
-        """Asks the next free worker."""
+        """Asks the next free worker. What it says of a stage says how long that was halted."""
         index = self._free.get()
         try:
-            return self._worker(index).call(
+            return self._call_worker(self._worker(index), method, arguments, stage)
+        except Exception:
+            self._refuse_if_closed()
+            raise
+        finally:
+            self._free.put(index)
+
+    def _call_worker(
+        self, worker: WarmProcess, method: str, arguments: Mapping[str, Any], stage: Stage
+    ) -> Any:
+        before = worker.halted_seconds
+        try:
+            found = worker.call(
                 method,
                 arguments,
                 stage=stage,
                 seconds=self.spec.budget.candidate_seconds,
                 memory_bytes=round(self.spec.budget.candidate_gib * 2**30),
             )
-        except Exception:
-            self._refuse_if_closed()
+        except EvaluationFailed as failed:
+            failed.halted_seconds = worker.halted_seconds - before
             raise
-        finally:
-            self._free.put(index)
+        if isinstance(found, StageResult):
+            return replace(found, halted_seconds=worker.halted_seconds - before)
+        return found
 
     def close(self) -> None:
         """Ends the workers now, whatever they do. May be called again, and from any thread."""
@@ -143,7 +181,10 @@ class ProcessEvaluator:
 
     def _start(self) -> WarmProcess:
         threads = {"OMP_NUM_THREADS": str(self.threads), "MKL_NUM_THREADS": str(self.threads)}
-        return WarmProcess(self._factory, self._arguments, environment=threads)
+        worker = WarmProcess(self._factory, self._arguments, environment=threads, halts=True)
+        if self._is_halting:
+            worker.halt(self._halts)
+        return worker
 
     def _refuse_if_closed(self) -> None:
         if self._closed:

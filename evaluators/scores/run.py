@@ -1,12 +1,14 @@
 """All training-free scores of one architecture."""
 
 import copy
+from collections.abc import Callable
 from importlib import import_module
 from typing import NamedTuple, cast
 
 import torch
 
 from nas.evaluators.build import initialise
+from nas.evaluators.gate import open_gate
 from nas.evaluators.scores.probe import Probe, Unscorable, finite
 from nas.evaluators.scores.spec import SCORES
 from nas.evaluators.tasks.data import Batch, TaskData
@@ -34,10 +36,12 @@ def scores(
     device: str = "cpu",
     batches: int = BATCHES,
     sequences: int = SEQUENCES,
+    gate: Callable[[], None] = open_gate,
 ) -> Scored:
     """Every score of the weights that `seed` gives, on the first training batches of `data`; means
     over batches. Each score starts from the first weights and from the same random state, so none
-    depends on another; torch's random state is left as it was. float32, but for `synflow`.
+    depends on another; torch's random state is left as it was. float32, but for `synflow`. The
+    `gate` is passed before each score, and may take its time.
 
     Raises EvaluationFailed ``diverged`` where a loss or a gradient is not finite.
     """
@@ -48,6 +52,7 @@ def scores(
         first = copy.deepcopy(model.state_dict())
         shown = [_to(device, data.train_batch(index, sequences)) for index in range(batches)]
         for spec in SCORES:
+            gate()
             torch.manual_seed(seed)
             model.float().load_state_dict(first)
             model.zero_grad()

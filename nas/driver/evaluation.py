@@ -6,14 +6,14 @@ decides what is recorded.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from nas.driver.composer import STAGE as COMPOSED
 from nas.driver.composer import Composer, measured_instead
 from nas.driver.limits import violations
+from nas.driver.stagelock import LATENCY, StageLock
 from nas.evaluators.base import (
     CurvePoint,
     EvaluationFailed,
@@ -79,7 +79,7 @@ class Outcome:
     weights: str | None = None
     failure: Failure | None = None
     seconds: float = 0.0
-    """Time in stages, without waiting for other candidates."""
+    """Time in stages, without waiting for other candidates, halted or not yet begun."""
     stages: list[Stage] = field(default_factory=list)
     """Those that were begun."""
 
@@ -109,49 +109,6 @@ class Ended:
     """Something that no evaluator should raise: a mistake in it or in us."""
 
 
-class StageLock:
-    """Lets any number of training stages run together, and a latency stage only alone: timings
-    taken beside a busy core are no evidence. A waiting latency stage goes first."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._shared = 0
-        self._alone = False
-        self._waiting = 0
-
-    @contextmanager
-    def hold(self, stage: Stage) -> Iterator[None]:
-        """Waits until the stage may run, and frees its place afterwards."""
-        if stage == "latency":
-            self._enter_alone()
-        else:
-            self._enter_shared()
-        try:
-            yield
-        finally:
-            self._leave(stage)
-
-    def _enter_alone(self) -> None:
-        with self._changed:
-            self._waiting += 1
-            self._changed.wait_for(lambda: not self._shared and not self._alone)
-            self._waiting -= 1
-            self._alone = True
-
-    def _enter_shared(self) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._waiting and not self._alone)
-            self._shared += 1
-
-    def _leave(self, stage: Stage) -> None:
-        with self._changed:
-            if stage == "latency":
-                self._alone = False
-            else:
-                self._shared -= 1
-            self._changed.notify_all()
-
-
 @dataclass(frozen=True, slots=True)
 class Stages:
     """The stages of a study, run in order for one candidate at a time."""
@@ -161,9 +118,9 @@ class Stages:
     send: Callable[[StageStarted | Ended], None]
     abandoned: threading.Event
     """Set when results are no longer wanted."""
+    lock: StageLock
     composer: Composer | None = None
     """None measures every latency."""
-    lock: StageLock = field(default_factory=StageLock)
 
     def start(self, candidate: Candidate) -> None:
         """Evaluates in a new thread; a daemon, so that a stuck evaluator cannot hold up an exit."""
@@ -183,7 +140,7 @@ class Stages:
         for stage in candidate.stages or self.evaluator.stages:
             if stage == "static":  # closed form; measured before the evaluation began
                 continue
-            if stage == "latency" and not candidate.amends and self._composes(candidate, outcome):
+            if stage == LATENCY and not candidate.amends and self._composes(candidate, outcome):
                 continue
             if not self._pass(stage, candidate, outcome):
                 return None
@@ -193,7 +150,7 @@ class Stages:
             return outcome
         if self.composer and (why := self.composer.why_measure(outcome.measurements)):
             outcome.environment["measured_because"] = why
-            if not self._pass("latency", candidate, outcome):
+            if not self._pass(LATENCY, candidate, outcome):
                 return None
         return outcome
 
@@ -203,10 +160,11 @@ class Stages:
         if self.composer is None:
             return False
         is_ready = self.composer.is_ready(candidate.architecture)
-        with self.lock.hold(COMPOSED if is_ready else "latency"):
+        with self.lock.hold(COMPOSED if is_ready else LATENCY) as halted:
             if self.abandoned.is_set():
                 return False
             self.send(StageStarted(candidate, COMPOSED))
+            _note_halted(outcome, halted)
             try:
                 result, reason = self.composer.compose(candidate.architecture)
             except EvaluationFailed as failed:
@@ -220,38 +178,53 @@ class Stages:
         return True
 
     def _pass(self, stage: Stage, candidate: Candidate, outcome: Outcome) -> bool:
-        """Runs a stage as soon as it may run; False where nobody wants the result any more."""
-        with self.lock.hold(stage):
-            if self.abandoned.is_set():
-                return False
-            self.send(StageStarted(candidate, stage))
-            self._run_stage(stage, candidate, outcome)
+        """Runs a stage as soon as it may run, and again after a while where the machine was to
+        blame; False where nobody wants the result any more."""
+        outcome.stages.append(stage)
+        for tries in range(1, NOISY_TRIES + 1):
+            with self.lock.hold(stage) as halted:
+                if self.abandoned.is_set():
+                    return False
+                if tries == 1:
+                    self.send(StageStarted(candidate, stage))
+                _note_halted(outcome, halted)
+                failed = self._run_stage(stage, candidate, outcome)
+            if failed is None:
+                break
+            # the others need not wait for the machine to become quiet
+            is_noisy = failed.kind in NOISY and tries < NOISY_TRIES
+            if not is_noisy or self.abandoned.wait(NOISY_PAUSE_SECONDS):
+                outcome.failure = Failure(
+                    stage=failed.stage, kind=failed.kind, message=failed.message
+                )
+                break
         # a failure may be that the workers were ended
         return not (self.abandoned.is_set() and outcome.failure)
 
-    def _run_stage(self, stage: Stage, candidate: Candidate, outcome: Outcome) -> None:
-        started = time.monotonic()
-        outcome.stages.append(stage)
+    def _run_stage(
+        self, stage: Stage, candidate: Candidate, outcome: Outcome
+    ) -> EvaluationFailed | None:
+        """Adds what the stage finds, or says why there is nothing."""
+        started, halted = time.monotonic(), 0.0
         try:
-            result = self._patiently(stage, candidate)
+            result = self._result(stage, candidate)
         except EvaluationFailed as failed:
-            outcome.failure = Failure(stage=failed.stage, kind=failed.kind, message=failed.message)
+            halted = failed.halted_seconds
+            return failed
         else:
+            halted = result.halted_seconds
             outcome.add(result)
+            return None
         finally:
-            outcome.seconds += time.monotonic() - started
-
-    def _patiently(self, stage: Stage, candidate: Candidate) -> StageResult:
-        """Tries again after a while where the machine was to blame. Raises EvaluationFailed."""
-        for _ in range(NOISY_TRIES - 1):
-            try:
-                return self._result(stage, candidate)
-            except EvaluationFailed as failed:
-                if failed.kind not in NOISY or self.abandoned.wait(NOISY_PAUSE_SECONDS):
-                    raise
-        return self._result(stage, candidate)
+            outcome.seconds += time.monotonic() - started - halted
 
     def _result(self, stage: Stage, candidate: Candidate) -> StageResult:
         return self.evaluator.run(
             stage, candidate.architecture, candidate.number, repeat=candidate.repeat
         )
+
+
+def _note_halted(outcome: Outcome, halted: int) -> None:
+    """For whoever judges a time: it was taken beside so many stages of others that stood still."""
+    if halted:
+        outcome.environment["halted_beside"] = halted

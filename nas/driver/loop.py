@@ -27,6 +27,7 @@ from nas.driver.numbering import OwnNumbers
 from nas.driver.proposing import GIVEN, Proposals
 from nas.driver.recording import missing_objective, record_of
 from nas.driver.screening import Screen
+from nas.driver.stagelock import StageLock
 from nas.driver.stopping import Stopping
 from nas.evaluators.base import Evaluator
 from nas.evaluators.static import PEAK, peak_measurement
@@ -82,8 +83,9 @@ class Driver:
         self._messages: queue.Queue[StageStarted | Ended] = queue.Queue()
         self._abandoned = threading.Event()
         self._composer = Composer(spec, evaluator, store) if spec.composes_latency else None
+        lock = StageLock(evaluator, spec.driver.workers)
         self._stages = Stages(
-            evaluator, spec.limits, self._messages.put, self._abandoned, self._composer
+            evaluator, spec.limits, self._messages.put, self._abandoned, lock, self._composer
         )
         self._next = 0
         """Number of the next proposal."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from nas.errors import Unavailable
 from nas.evaluators.base import EvaluationFailed, StageResult
+from nas.evaluators.gate import open_gate
 
 CHUNK_BYTES = 8 << 20
 
@@ -17,6 +18,7 @@ class Faults:
 
     def __init__(self, **arguments: Any) -> None:
         self.calls = 0
+        self.gate = arguments.get("gate", open_gate)
 
     def run(
         self, stage: str, architecture: Mapping[str, Any], number: int, repeat: int = 0
@@ -63,6 +65,11 @@ class Faults:
     def refuse(self) -> None:
         raise Unavailable("no such device")
 
+    def step(self) -> None:
+        """A few steps with a gate between them."""
+        for _ in range(3):
+            self.gate()
+
     def pid(self) -> int:
         return os.getpid()
 
@@ -78,6 +85,7 @@ FAULTS = (
     "fail",
     "diverge",
     "refuse",
+    "step",
 )
 
 

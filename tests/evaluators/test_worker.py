@@ -183,18 +183,24 @@ import sys, threading, time
 sys.path.insert(0, sys.argv[1])
 from nas.evaluators.warm import WarmProcess
 
-worker = WarmProcess("faults:Faults", {})
+worker = WarmProcess("faults:Faults", {}, halts=True)
 pid = worker.call("pid", {}, stage="train", seconds=60)
 if sys.argv[2] == "hang":
     call = dict(stage="train", seconds=600)
     threading.Thread(target=lambda: worker.call("hang", {}, **call)).start()
     time.sleep(0.3)
+if sys.argv[2] == "halt":
+    worker.halt(1)
+    call = dict(stage="train", seconds=600)
+    threading.Thread(target=lambda: worker.call("step", {}, **call)).start()
+    while not worker.is_halted:
+        time.sleep(0.01)
 print(pid, flush=True)
 time.sleep(600)
 """
 
 
-@pytest.mark.parametrize("doing", ["idle", "hang"])
+@pytest.mark.parametrize("doing", ["idle", "hang", "halt"])
 def test_a_worker_does_not_outlive_its_parent(doing: str) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(HERE), doing], stdout=subprocess.PIPE, text=True

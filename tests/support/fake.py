@@ -71,6 +71,16 @@ class FakeEvaluator:
             return loss
         return loss + 100.0 / tokens * (1.0 + int(architecture.id, 16) % 97 / 97)
 
+    def halt(self) -> None:
+        """Nothing here can stand still."""
+
+    def go_on(self) -> None:
+        pass
+
+    @property
+    def halted(self) -> int:
+        return 0
+
     def forget(self, number: int) -> None:
         self.forgotten.append(number)
 
