@@ -132,7 +132,7 @@ SPILLS = 64
 def test_kernels_compile_for_a_gpu(arch: int, size: int, per_channel: bool) -> None:
     kernels = compiled(lambda: _both_ways(size, size if per_channel else 1), arch)
     names = [kernel.kernel for kernel in kernels]
-    assert sorted(set(names)) == ["carry_states", "grade_inputs", "mix_values", "sum_decays"]
+    assert sorted(set(names)) == ["carry_linear_states", "grade_inputs", "mix_values", "sum_decays"]
     assert all(kernel.fits for kernel in kernels), kernels
     assert all(kernel.spilled_bytes <= SPILLS for kernel in kernels), kernels
 

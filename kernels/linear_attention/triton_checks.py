@@ -19,7 +19,7 @@ WIDTHS = pytest.mark.parametrize("width", [1, checks.KEY])
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 16 steps, so that few steps make several."""
-    monkeypatch.setattr(triton, "_CHUNK", 16)
+    monkeypatch.setattr(triton, "_TRITON_LINEAR_CHUNK", 16)
 
 
 @pytest.mark.usefixtures("short")

@@ -22,13 +22,13 @@ _WHOLE_BYTES = 512
 logits are computed for each part anew."""
 _SPAN = 4096
 """Tokens of vocabulary that one program walks over, or more where that makes too many splits."""
-_PROGRAMS = 264
+_LOSS_PROGRAMS = 264
 """Programs that are enough to keep a GPU busy: two for each multiprocessor of the largest."""
 _MOST_SPLITS = 4
 """Copies of the gradient of x, of which each is as large as x in float32."""
 
 
-class _Blocks(NamedTuple):
+class _LossBlocks(NamedTuple):
     """Sizes of the blocks of one kernel."""
 
     own: int
@@ -39,17 +39,17 @@ class _Blocks(NamedTuple):
     stages: int
 
 
-def _blocks(width: int, dtype: torch.dtype, *, backward: bool) -> _Blocks:
+def _loss_blocks(width: int, dtype: torch.dtype, *, backward: bool) -> _LossBlocks:
     """What fits: a block of the width in each matrix, and backward the sum in registers."""
     if dtype == torch.float64:
-        return _Blocks(16, 16, 4, 1)
+        return _LossBlocks(16, 16, 4, 1)
     if dtype == torch.float32:
         if backward:
-            return _Blocks(32, 32, 8, 2)
-        return _Blocks(64, 32, 8, 2) if width <= 64 else _Blocks(32, 16, 4, 2)
+            return _LossBlocks(32, 32, 8, 2)
+        return _LossBlocks(64, 32, 8, 2) if width <= 64 else _LossBlocks(32, 16, 4, 2)
     if width > 128:
-        return _Blocks(64, 64, 8, 2) if backward else _Blocks(128, 64, 8, 2)
-    return _Blocks(128, 64, 8, 2)
+        return _LossBlocks(64, 64, 8, 2) if backward else _LossBlocks(128, 64, 8, 2)
+    return _LossBlocks(128, 64, 8, 2)
 
 
 class _Launch:
@@ -60,7 +60,7 @@ class _Launch:
         self.vocab = len(weight)
         most = _WHOLE_BYTES // x.dtype.itemsize
         self.block = max(16, min(triton.next_power_of_2(self.width), most))
-        self.blocks = _blocks(self.block, x.dtype, backward=backward)
+        self.blocks = _loss_blocks(self.block, x.dtype, backward=backward)
         double = x.dtype == torch.float64
         self.wide = torch.float64 if double else torch.float32
         self.named: dict[str, Any] = {
@@ -149,7 +149,7 @@ def _gradient_of_weight(
 ) -> tuple[Tensor, Tensor]:
     launch = _Launch(x, weight, backward=True)
     tiles = triton.cdiv(launch.vocab, launch.blocks.own)
-    wanted = max(1, _PROGRAMS // (tiles * launch.parts))
+    wanted = max(1, _LOSS_PROGRAMS // (tiles * launch.parts))
     splits, span = launch.split(launch.rows, wanted) if launch.rows else (1, 1)
     dweight = weight.new_empty(splits, *weight.shape, dtype=launch.wide)
     dbias = weight.new_empty(splits, launch.vocab, dtype=launch.wide)
@@ -164,7 +164,7 @@ def _gradient_of_weight(
 def linear_cross_entropy(
     x: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None = None
 ) -> Tensor:
-    """Mean of ``-log softmax(x weight^T + bias)[target]``; see ``api``."""
+    """Mean of ``-log softmax(x weight^T + bias)[target]``."""
     rows, wanted = x.reshape(-1, x.shape[-1]), targets.reshape(-1)
     loss: Tensor = _LinearCrossEntropy.apply(rows, weight, wanted, bias)  # type: ignore[no-untyped-call]
     return loss

@@ -18,9 +18,9 @@ from nas.kernels.runtime.impl import Impl
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several blocks and splits of everything, at sizes that the interpreter can do."""
-    monkeypatch.setattr(triton, "_blocks", lambda *_, **__: triton._Blocks(16, 16, 4, 1))
+    monkeypatch.setattr(triton, "_loss_blocks", lambda *_, **__: triton._LossBlocks(16, 16, 4, 1))
     monkeypatch.setattr(triton, "_SPAN", 32)
-    monkeypatch.setattr(triton, "_PROGRAMS", 6)
+    monkeypatch.setattr(triton, "_LOSS_PROGRAMS", 6)
     monkeypatch.setattr(triton, "_MOST_SPLITS", 2)
 
 
