@@ -251,7 +251,7 @@ def call(kernels):
     ones = torch.ones(1, 1, 2, 16)
     try:
         total = model.linear_attention(ones, ones, ones, torch.zeros(1, 1, 1, 1))[0].sum()
-        print(kernels, int(total), 'triton' if kernels != 'torch' and 'model_triton' in sys.modules else 'torch')
+        print(kernels, int(total), 'kernels' if 'model_triton' in sys.modules else 'plain')
     except (RuntimeError, ValueError) as error:
         print(kernels, error)
 """
@@ -269,10 +269,10 @@ call('auto')
 call('triton')
 """
     said = run(lines, carrying.folder).splitlines()
-    assert said[0] == "auto 768 torch"
+    assert said[0] == "auto 768 plain"
     assert "needs TRITON_INTERPRET=1 before Python starts" in said[1]
     assert said[2] == "cuda KERNELS is 'cuda'; it can be 'auto', 'torch' or 'triton'"
-    assert said[3:] == ["torch 768 torch", "auto 768 triton", "triton 768 triton"]
+    assert said[3:] == ["torch 768 plain", "auto 768 kernels", "triton 768 kernels"]
 
 
 def test_a_file_that_is_not_there_is_missed_where_kernels_would_run(
@@ -281,6 +281,6 @@ def test_a_file_that_is_not_there_is_missed_where_kernels_would_run(
     shutil.copy(carrying.model, tmp_path)
     lines = "call('auto')\nos.environ['TRITON_INTERPRET'] = '1'\ncall('auto')"
     alone, missed = run(lines, tmp_path).splitlines()
-    assert alone == "auto 768 torch"
+    assert alone == "auto 768 plain"
     assert "model_triton.py is not there" in missed
     assert "set KERNELS = 'torch'" in missed
