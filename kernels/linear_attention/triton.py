@@ -4,6 +4,7 @@ Shapes: B batch, H heads, L = B H lines, T time, K key width, V value width, N c
 length.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +22,19 @@ _LINEAR_LEAST = 16
 
 
 def linear_attention(
-    q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: Tensor | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    log_decay: Tensor,
+    state: Tensor | None = None,
+    *,
+    choices: Mapping[str, tuple[int, ...]] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """``S_t = diag(exp(g_t)) S_{t-1} + k_t v_t^T`` and ``o_t = S_t^T q_t``."""
+    """``S_t = diag(exp(g_t)) S_{t-1} + k_t v_t^T`` and ``o_t = S_t^T q_t``.
+
+    `choices` may hold, for the launches "carry", "mix" and "grade", (key channels, value channels,
+    warps) of a tile instead of the defaults below.
+    """
     if q.shape[2] == 1 or not q.numel():  # a step of the recurrence has nothing to cut into chunks
         return linear_attention_in_torch(q, k, v, log_decay, state)
     wide = torch.promote_types(v.dtype, torch.float32)
@@ -31,7 +42,8 @@ def linear_attention(
     if narrow == torch.float64:
         narrow = wide
     inputs = (q.to(narrow), k.to(narrow), v.to(narrow), log_decay)
-    o, last = _LinearAttention.apply(*inputs, None if state is None else state.to(wide))  # type: ignore[no-untyped-call]
+    first = None if state is None else state.to(wide)
+    o, last = _LinearAttention.apply(*inputs, first, choices or {})  # type: ignore[no-untyped-call]
     return o.to(v.dtype), last
 
 
@@ -47,6 +59,8 @@ class _LinearSizes:
     width: int
     """Decays of one head and token: K or 1."""
     dtype: torch.dtype
+    choices: Mapping[str, tuple[int, ...]]
+    """Measured tiles of some launches."""
 
     @property
     def wide(self) -> torch.dtype:
@@ -93,8 +107,11 @@ class _LinearBlocks:
     warps: int
 
 
-def _linear_blocks(sizes: _LinearSizes, keys: int, values: int, warps: int) -> _LinearBlocks:
-    """At most as large as given, at least what a matrix unit takes."""
+def _linear_blocks(
+    sizes: _LinearSizes, launch: str, keys: int, values: int, warps: int
+) -> _LinearBlocks:
+    """At most as large as given or chosen, at least what a matrix unit takes."""
+    keys, values, warps = sizes.choices.get(launch, (keys, values, warps))
     padded = triton.next_power_of_2(sizes.key_dim), triton.next_power_of_2(sizes.value_dim)
     fit_keys, fit_values = (max(_LINEAR_LEAST, size) for size in padded)
     return _LinearBlocks(min(keys, fit_keys), min(values, fit_values), warps)
@@ -102,20 +119,20 @@ def _linear_blocks(sizes: _LinearSizes, keys: int, values: int, warps: int) -> _
 
 def _carry_blocks(sizes: _LinearSizes) -> _LinearBlocks:
     """Small tiles: only one program at a time walks along each of them."""
-    return _linear_blocks(sizes, 32, 32, 4 if sizes.is_low else 8)
+    return _linear_blocks(sizes, "carry", 32, 32, 4 if sizes.is_low else 8)
 
 
 def _mix_blocks(sizes: _LinearSizes) -> _LinearBlocks:
     if sizes.width == 1:
-        return _linear_blocks(sizes, 64, 64, 4 if sizes.is_low else 8)
-    return _linear_blocks(sizes, 64 if sizes.is_low else 32, 64, 8)
+        return _linear_blocks(sizes, "mix", 64, 64, 4 if sizes.is_low else 8)
+    return _linear_blocks(sizes, "mix", 64 if sizes.is_low else 32, 64, 8)
 
 
 def _grade_blocks(sizes: _LinearSizes) -> _LinearBlocks:
     """Three sums of the size of a tile stay in registers, hence narrow ones for many decays."""
     if sizes.is_low:
-        return _linear_blocks(sizes, 64 if sizes.width == 1 else 32, 64, 4)
-    return _linear_blocks(sizes, 32 if sizes.width == 1 else 16, 32, 8)
+        return _linear_blocks(sizes, "grade", 64 if sizes.width == 1 else 32, 64, 4)
+    return _linear_blocks(sizes, "grade", 32 if sizes.width == 1 else 16, 32, 8)
 
 
 def _token_major(x: Tensor) -> Tensor:
@@ -223,7 +240,13 @@ def _linear_grade(
 class _LinearAttention(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: Tensor | None
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        log_decay: Tensor,
+        state: Tensor | None,
+        choices: Mapping[str, tuple[int, ...]],
     ) -> tuple[Tensor, Tensor]:
         if q.stride() != k.stride() or q.stride(3) != 1:
             q, k = _token_major(q), _token_major(k)
@@ -231,7 +254,7 @@ class _LinearAttention(torch.autograd.Function):
             v = _token_major(v)
         batch, heads, time, key_dim = q.shape
         width = log_decay.shape[3]
-        sizes = _LinearSizes(batch, heads, time, key_dim, v.shape[3], width, q.dtype)
+        sizes = _LinearSizes(batch, heads, time, key_dim, v.shape[3], width, q.dtype, choices)
         sums, rests = _sums(log_decay, sizes)
         first = None if state is None else state.contiguous()
         states, last = _linear_carry(k, v, sums, rests, first, sizes)
@@ -257,4 +280,4 @@ class _LinearAttention(torch.autograd.Function):
         )
         if dg is not None:
             dg = dg.sum_to_size(log_decay.shape).to(log_decay.dtype)
-        return dq, dk, dv, dg, dfirst if ctx.needs_input_grad[4] else None
+        return dq, dk, dv, dg, dfirst if ctx.needs_input_grad[4] else None, None

@@ -78,7 +78,7 @@ def verify_kernels(
         whole_rule=RULE if ran["whole"] else None,
         seconds=ran["seconds"],
     )
-    checks = tuple(_checks(kernels))
+    checks = tuple(checks_of(kernels))
     failed = [f"{check.name}: {check.detail}" for check in checks if not check.holds]
     if failed:
         name = pair.subject.architecture.id
@@ -103,7 +103,8 @@ def _whole(name: str, found: Mapping[str, float]) -> WholeModel:
     return WholeModel(name=name, error=found["error"], tolerance=tolerance, scale=found["scale"])
 
 
-def _checks(kernels: Kernels) -> Iterator[Check]:
+def checks_of(kernels: Kernels) -> Iterator[Check]:
+    """One for each call, for each op that the model never calls, and for each part of the model."""
     for op in kernels.ops:
         calls = [call for call in kernels.calls if call.call.startswith(f"{op}(")]
         # An op that stands in the file and is never called would pass by being left out.
