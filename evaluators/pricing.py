@@ -16,6 +16,7 @@ from nas.evaluators.composed.parts import Part
 from nas.evaluators.composed.records import ModelLatency, PartLatency
 from nas.evaluators.composed.settings import Mode
 from nas.evaluators.latency.bench import WIDEST, LatencyBench
+from nas.kernels.runtime.tuning import current_table
 from nas.search_spaces.architecture import Architecture, Family
 from nas.study import Target
 
@@ -79,7 +80,9 @@ class Pricing:
 
     def environment(self) -> dict[str, Any]:
         """What the machine is."""
-        return {**machine.environment(), "target": self.target.model_dump(mode="json")}
+        kernels = {"tuning": current_table().version} if self.target.impl == "triton" else {}
+        target = self.target.model_dump(mode="json")
+        return {**machine.environment(), **kernels, "target": target}
 
     def _bench(self, causal: bool, modes: Sequence[Mode]) -> Bench:
         key = (causal, tuple(modes))

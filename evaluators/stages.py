@@ -25,8 +25,10 @@ from nas.evaluators.scores.spec import STAGE, UNIT
 from nas.evaluators.tasks import AnyTask
 from nas.evaluators.tasks.data import TaskData
 from nas.evaluators.train import CLIP_NORM, WEIGHT_DECAY, TrainingRun, tokens_per_second
+from nas.evaluators.tuned import tuning_of
 from nas.evaluators.weights import save_weights, weights_path
 from nas.kernels.runtime.impl import use_impl
+from nas.kernels.runtime.tuning import use_tuning
 from nas.pauses import Stretch, stretch
 from nas.record import Measurement
 from nas.rungs import StepsRung, Training
@@ -74,6 +76,7 @@ class StageRunner:
             accept_noise=accept_noise,
         )
         self._repeated: tuple[str, int, TaskData] | None = None
+        self.tuning = tuning_of(self.spec, self.data_dir)
         self.environment = self._environment(threads)
 
     def run(
@@ -81,7 +84,7 @@ class StageRunner:
     ) -> StageResult:
         """One stage of one trial; `architecture` is JSON. Raises EvaluationFailed."""
         resolved = Architecture.model_validate(architecture)
-        with use_impl(self.spec.target.impl):
+        with use_impl(self.spec.target.impl), use_tuning(self.tuning):
             if stage == "latency":
                 return self.latency(architecture)
             if stage == "scores":
@@ -199,6 +202,7 @@ class StageRunner:
             "seed": self.spec.seed,
             "device": _device_name(self.device),
             "impl": self.spec.target.impl,
+            **({"tuning": self.tuning.version} if self.tuning.choices else {}),
             "versions": self.environment["versions"],
         }
         path = Checkpoints(self.data_dir, self.spec.name).path(number, task.kind)
@@ -226,6 +230,7 @@ class StageRunner:
             "device": _device_name(self.device),
             "threads": threads,
             "impl": self.spec.target.impl,
+            **({"tuning": self.tuning.version} if self.spec.target.impl == "triton" else {}),
             "seed": self.spec.seed,
             "target": self.spec.target.model_dump(mode="json"),
             "tasks": {kind: _about(data) for kind, data in self.data.items()},

@@ -23,6 +23,7 @@ from nas.views import (
     Front,
     Graph,
     Health,
+    KernelForm,
     LedgerView,
     ReplayView,
     RepricedView,
@@ -156,11 +157,14 @@ class Client:
         *,
         trial: int | None = None,
         prefix: int | None = None,
+        kernels: KernelForm | None = None,
         out: Path | None = None,
     ) -> ExportView:
         """Has the server write and check an export; with `out`, brings the files here."""
-        body = {"trial": trial, "prefix": prefix}
-        done = self._call(ExportView, "POST", f"/studies/{name}/exports", json=body, timeout=600.0)
+        body = {"trial": trial, "prefix": prefix, "kernels": kernels}
+        seconds = 600.0 if kernels is None else None  # kernels may be interpreted, for long
+        path = f"/studies/{name}/exports"
+        done = self._call(ExportView, "POST", path, json=body, timeout=seconds)
         if out is None:
             return done
         self._download(done, out)

@@ -11,7 +11,7 @@ from nas.export import Header, export
 from nas.search_spaces.architecture import Architecture
 from nas.search_spaces.nesting import at_prefix, prefix_count, slice_weights
 from nas.study import StudySpec
-from nas.views import TrialView
+from nas.views import KernelForm, TrialView
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,17 @@ class ExportedTrial:
 
 
 def export_trial(
-    spec: StudySpec, trial: TrialView, out: Path, *, home: Path, prefix: int | None
+    spec: StudySpec,
+    trial: TrialView,
+    out: Path,
+    *,
+    home: Path,
+    prefix: int | None,
+    kernels: KernelForm | None = None,
 ) -> ExportedTrial:
-    """Writes one trial. Raises BadInput for a trial that has nothing to export or a prefix that
-    does not exist, ExportRefused when the file fails its check."""
+    """Writes one trial; with `kernels` those of its ops are a second file. Raises BadInput for a
+    trial that has nothing to export or a prefix that does not exist, ExportRefused when a file
+    fails its check."""
     if trial.state not in ("complete", "repeat"):
         raise BadInput(
             f"trial {trial.number} of study {trial.study!r} is {trial.state}; "
@@ -50,6 +57,7 @@ def export_trial(
         weights=weights,
         seed=spec.seed,
         threads=spec.target.threads,
+        kernels=kernels is not None,
     )
     return ExportedTrial(architecture.id, done.certificate.model_dump(mode="json"))
 

@@ -37,6 +37,7 @@ from nas.views import (
     FrontPoint,
     Graph,
     Health,
+    KernelForm,
     LedgerView,
     ReplayView,
     RepricedView,
@@ -281,11 +282,12 @@ class Service:
         *,
         trial: int | None = None,
         prefix: int | None = None,
+        kernels: KernelForm | None = None,
         out: Path | None = None,
     ) -> ExportView:
-        """Writes a trial as code; None is the knee of the front. Raises ExportRefused when the file
-        does not compute what the search computed or breaks a limit when it is measured again, and
-        then leaves nothing behind."""
+        """Writes a trial as code; None is the knee of the front. With `kernels` those of its ops
+        are a second file. Raises ExportRefused when a file does not compute what the search
+        computed or breaks a limit when it is measured again, and then leaves nothing behind."""
         from nas.evaluators.pricer import ProcessPricer
         from nas.exporting import export_trial
         from nas.remeasuring import Remeasured, remeasure
@@ -299,8 +301,10 @@ class Service:
             remeasured = remeasure(spec, record, record.architecture_json, self.store, make)
             record = self.trial(name, number)
         tail = f"{number}" if prefix is None else f"{number}-prefix{prefix}"
+        tail += "" if kernels is None else f"-{kernels}"
         folder = out or self.settings.home / "exports" / name / tail
-        done = export_trial(spec, record, folder, home=self.settings.home, prefix=prefix)
+        home = self.settings.home
+        done = export_trial(spec, record, folder, home=home, prefix=prefix, kernels=kernels)
         return ExportView(
             study=name,
             trial=number,

@@ -21,6 +21,7 @@ from nas.views import (
     Front,
     Graph,
     Health,
+    KernelForm,
     LedgerView,
     ReplayView,
     RepricedView,
@@ -93,9 +94,11 @@ class Verbs(Protocol):
         *,
         trial: int | None = None,
         prefix: int | None = None,
+        kernels: KernelForm | None = None,
         out: Path | None = None,
     ) -> ExportView:
-        """Writes a trial (None is the knee of the front) as code and checks it."""
+        """Writes a trial (None is the knee of the front) as code and checks it; with `kernels` its
+        ops' kernels of that form are a second file."""
 
     def reprice(self, name: str, data: Any, *, every: bool = False) -> RepricedView:
         """The study's front, or every complete trial, on another target, given as data: measured

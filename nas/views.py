@@ -3,6 +3,7 @@ return values and the command line's ``--json``."""
 
 from collections.abc import Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 
 from nas.evaluators.base import Direction
@@ -448,6 +449,12 @@ class ExportedFile(Model):
     name: str
     bytes: int
     sha256: str
+
+
+class KernelForm(StrEnum):
+    """Kernels that an export can carry as a second file."""
+
+    TRITON = "triton"
 
 
 class ExportView(Model):

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from nas.api.dependencies import ServiceDep
 from nas.errors import NotFound
 from nas.search_spaces.base import Model
-from nas.views import ExportView
+from nas.views import ExportView, KernelForm
 
 router = APIRouter(tags=["export"])
 
@@ -24,12 +24,15 @@ class ExportRequest(Model):
     """None is the knee of the front."""
     prefix: Annotated[int, Field(ge=0)] | None = None
     """Of a nested model: which prefix to cut out; None is the whole model."""
+    kernels: KernelForm | None = None
+    """``triton`` writes the Triton kernels of the model's ops as a second file."""
 
 
 @router.post("/studies/{name}/exports", status_code=201)
 def create_export(name: str, request: ExportRequest, service: ServiceDep) -> ExportView:
-    """Writes a trial as code and checks it in a clean interpreter; takes some seconds."""
-    return service.export(name, trial=request.trial, prefix=request.prefix)
+    """Writes a trial as code and checks it in a clean interpreter; takes some seconds, and with
+    kernels some minutes where there is no GPU to check them on."""
+    return service.export(name, trial=request.trial, prefix=request.prefix, kernels=request.kernels)
 
 
 @router.get("/studies/{name}/exports/{export}/{file}", response_class=FileResponse)

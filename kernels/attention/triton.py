@@ -11,7 +11,7 @@ import torch
 import triton
 from torch import Tensor
 
-from nas.kernels.attention import chunked
+from nas.kernels.attention.chunked import attention as attention_in_torch
 from nas.kernels.attention.triton_backward import attend_backward_queries
 from nas.kernels.attention.triton_backward_keys import attend_backward_keys
 from nas.kernels.attention.triton_blocks import blocks
@@ -25,7 +25,7 @@ _PART = 1024
 
 
 class _Rule(NamedTuple):
-    """What a query sees and how it weighs it; see ``api``."""
+    """What a query sees and how it weighs it."""
 
     normaliser: str
     causal: bool
@@ -57,7 +57,12 @@ class _Attention(torch.autograd.Function):
             options = _options("forward", q, k, v, rule, queries)
             grid = (triton.cdiv(rows, options["row_block"]) * levels[:, :, 0].numel(),)
             wide_bias = None if bias is None else bias.detach().to(wide)
-            strides = (*_strides(q), *_strides(k), *_strides(v), *_strides(o))
+            strides = (
+                *_attention_strides(q),
+                *_attention_strides(k),
+                *_attention_strides(v),
+                *_attention_strides(o),
+            )
             attend_forward[grid](
                 q,
                 k,
@@ -84,7 +89,7 @@ class _Attention(torch.autograd.Function):
         deltas = torch.empty_like(levels)
         slopes = torch.empty_like(levels) if ctx.needs_input_grad[3] else None
         sizes = _sizes(q, k, rows, rule)
-        strides = (*_strides(q), *_strides(k), *_strides(v))
+        strides = (*_attention_strides(q), *_attention_strides(k), *_attention_strides(v))
         if levels.numel():
             options = _options("queries", q, k, v, rule, queries)
             grid = (triton.cdiv(rows, options["row_block"]) * levels[:, :, 0].numel(),)
@@ -100,9 +105,9 @@ class _Attention(torch.autograd.Function):
                 deltas,
                 slopes,
                 *strides,
-                *_strides(o),
-                *_strides(d_o),
-                *_strides(dq),
+                *_attention_strides(o),
+                *_attention_strides(d_o),
+                *_attention_strides(dq),
                 *sizes,
                 **options,
             )
@@ -142,10 +147,10 @@ def _key_gradients(
             deltas,
             dk,
             dv,
-            *_strides(q),
-            *_strides(k),
-            *_strides(v),
-            *_strides(d_o),
+            *_attention_strides(q),
+            *_attention_strides(k),
+            *_attention_strides(v),
+            *_attention_strides(d_o),
             *dk.stride()[:4],
             *dv.stride()[:4],
             pairs,
@@ -187,12 +192,12 @@ def attention(
     zeta: float = 1.0,
     scale: float | None = None,
 ) -> Tensor:
-    """``o_t = sum_s w_ts v_s`` with w from the scores of the keys that t sees; see ``api``.
+    """``o_t = sum_s w_ts v_s`` with w from the scores of the keys that t sees.
 
     A single query (a step of decoding) is left to the chunked form.
     """
     if q.shape[2] == 1:
-        return chunked.attention(
+        return attention_in_torch(
             q,
             k,
             v,
@@ -226,7 +231,7 @@ def routed_attention(
     zeta: float = 1.0,
     scale: float | None = None,
 ) -> Tensor:
-    """Attention of only the chosen queries of each head, queries [B, H, Q]; see ``api``."""
+    """Attention of only the chosen queries of each head, queries [B, H, Q]."""
     rule = _rule(q, k, normaliser, causal, start, window, sinks, alpha, zeta, scale)
     return _apply(q, k, v, bias, queries.contiguous(), rule)
 
@@ -316,7 +321,7 @@ def _sizes(q: Tensor, k: Tensor, rows: int, rule: _Rule) -> tuple[int | float, .
     )
 
 
-def _strides(x: Tensor) -> tuple[int, int, int]:
+def _attention_strides(x: Tensor) -> tuple[int, int, int]:
     return x.stride(0), x.stride(1), x.stride(2)
 
 

@@ -11,7 +11,7 @@ import triton.language as tl
 from nas.kernels.attention.triton_visible import (
     block_at,
     key_blocks,
-    load_rows,
+    load_attention_rows,
     query_rows,
     store_rows,
     visible,
@@ -119,10 +119,10 @@ def attend_backward_queries(  # type: ignore[no-untyped-def]
     row = row.to(tl.int64)
     k += batch * k_batch + group * k_head
     v += batch * v_batch + group * v_head
-    query = load_rows(
+    query = load_attention_rows(
         q + batch * q_batch + head * q_head, row, inside, q_row, True, key_dim, key_block
     )
-    d_out = load_rows(
+    d_out = load_attention_rows(
         d_o + batch * do_batch + head * do_head, row, inside, do_row, True, value_dim, value_block
     )
     rows = pair.to(tl.int64) * count + place
@@ -131,7 +131,7 @@ def attend_backward_queries(  # type: ignore[no-untyped-def]
     gamma = -alpha / number
     delta = tl.zeros([row_block], wide)
     if normaliser == "softmax":
-        out = load_rows(
+        out = load_attention_rows(
             o + batch * o_batch + head * o_head, row, inside, o_row, True, value_dim, value_block
         )
         delta = tl.sum(out.to(wide) * d_out.to(wide), axis=1)
@@ -148,10 +148,10 @@ def attend_backward_queries(  # type: ignore[no-untyped-def]
                 column = block_at(index, edge == 1, sunk, first, before, whole) * column_block
                 there = column + near < keys
                 moved = column.to(tl.int64)
-                key = load_rows(
+                key = load_attention_rows(
                     k + moved * k_row, near, there, k_row, edge == 1, key_dim, key_block
                 )
-                value = load_rows(
+                value = load_attention_rows(
                     v + moved * v_row, near, there, v_row, edge == 1, value_dim, value_block
                 )
                 scores = tl.dot(query, tl.trans(key), input_precision=precision, out_dtype=wide)

@@ -6,7 +6,7 @@ import triton.language as tl
 from nas.kernels.attention.triton_backward import raw_weights, score_gradient
 from nas.kernels.attention.triton_visible import (
     block_at,
-    load_rows,
+    load_attention_rows,
     query_blocks,
     query_rows,
     store_rows,
@@ -55,8 +55,8 @@ def add_queries(  # type: ignore[no-untyped-def]
     queries are zeros in q and in the gradient of o, and so add nothing."""
     wide: tl.constexpr = levels.dtype.element_ty
     wide_row = row.to(tl.int64)
-    query = load_rows(q, wide_row, inside, q_row, masked, key_dim, key_block)
-    d_out = load_rows(d_o, wide_row, inside, do_row, masked, value_dim, value_block)
+    query = load_attention_rows(q, wide_row, inside, q_row, masked, key_dim, key_block)
+    d_out = load_attention_rows(d_o, wide_row, inside, do_row, masked, value_dim, value_block)
     level = tl.load(levels + place, mask=place < count, other=0.0)
     delta = tl.load(deltas + place, mask=place < count, other=0.0)
     scores = tl.dot(key, tl.trans(query), input_precision=precision, out_dtype=wide) * scale
@@ -158,8 +158,8 @@ def attend_backward_keys(  # type: ignore[no-untyped-def]
     wide_column = column.to(tl.int64)
     k += batch * k_batch + group * k_head
     v += batch * v_batch + group * v_head
-    key = load_rows(k, wide_column, there, k_row, True, key_dim, key_block)
-    value = load_rows(v, wide_column, there, v_row, True, value_dim, value_block)
+    key = load_attention_rows(k, wide_column, there, k_row, True, key_dim, key_block)
+    value = load_attention_rows(v, wide_column, there, v_row, True, value_dim, value_block)
     d_key = tl.zeros([column_block, key_block], wide)
     d_value = tl.zeros([column_block, value_block], wide)
     listed = tl.cdiv(count, row_block)

@@ -6,7 +6,7 @@ import triton.language as tl
 from nas.kernels.attention.triton_visible import (
     block_at,
     key_blocks,
-    load_rows,
+    load_attention_rows,
     query_rows,
     store_rows,
     visible,
@@ -78,7 +78,7 @@ def attend_forward(  # type: ignore[no-untyped-def]
     q += batch * q_batch + head * q_head
     k += batch * k_batch + group * k_head
     v += batch * v_batch + group * v_head
-    query = load_rows(q, row, inside, q_row, True, key_dim, key_block)
+    query = load_attention_rows(q, row, inside, q_row, True, key_dim, key_block)
     number = visible_count(position, keys, window, sinks, causal, windowed).to(wide)
     sunk, first, before, whole, behind = key_blocks(
         low, high, keys, window, sinks, causal, windowed, column_block
@@ -95,7 +95,7 @@ def attend_forward(  # type: ignore[no-untyped-def]
                 column = block_at(index, edge == 1, sunk, first, before, whole) * column_block
                 there = column + near < keys
                 moved = column.to(tl.int64)
-                key = load_rows(
+                key = load_attention_rows(
                     k + moved * k_row, near, there, k_row, edge == 1, key_dim, key_block
                 )
                 scores = tl.dot(query, tl.trans(key), input_precision=precision, out_dtype=wide)
@@ -118,7 +118,7 @@ def attend_forward(  # type: ignore[no-untyped-def]
                 total = total * fade + tl.sum(weights, axis=1)
                 best = higher
                 if normaliser == "softmax":
-                    value = load_rows(
+                    value = load_attention_rows(
                         v + moved * v_row, near, there, v_row, edge == 1, value_dim, value_block
                     )
                     out *= fade[:, None]
@@ -147,10 +147,10 @@ def attend_forward(  # type: ignore[no-untyped-def]
                 column = block_at(index, edge == 1, sunk, first, before, whole) * column_block
                 there = column + near < keys
                 moved = column.to(tl.int64)
-                key = load_rows(
+                key = load_attention_rows(
                     k + moved * k_row, near, there, k_row, edge == 1, key_dim, key_block
                 )
-                value = load_rows(
+                value = load_attention_rows(
                     v + moved * v_row, near, there, v_row, edge == 1, value_dim, value_block
                 )
                 scores = tl.dot(query, tl.trans(key), input_precision=precision, out_dtype=wide)

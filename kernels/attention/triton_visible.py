@@ -165,7 +165,7 @@ def block_at(index, edge: tl.constexpr, sunk, first, before, inside):  # type: i
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def load_rows(  # type: ignore[no-untyped-def]
+def load_attention_rows(  # type: ignore[no-untyped-def]
     base, row, inside, stride, masked: tl.constexpr, width: tl.constexpr, block: tl.constexpr
 ):
     """Rows of `width` values each, filled up to `block` with zeros; zeros where not `inside`."""
@@ -186,7 +186,7 @@ def load_rows(  # type: ignore[no-untyped-def]
 def store_rows(  # type: ignore[no-untyped-def]
     base, row, inside, stride, values, width: tl.constexpr, block: tl.constexpr
 ):
-    """The counterpart of `load_rows`."""
+    """The counterpart of `load_attention_rows`."""
     column = tl.arange(0, block)
     where = base + row[:, None] * stride + column[None, :]
     keep = inside[:, None] & (column[None, :] < width)

@@ -1,11 +1,11 @@
 """The delta rule with a decay per channel as Triton kernels, for a GPU or Triton's interpreter.
 
-The kernels are those of ``nas.kernels.delta_rule``, shared with the other delta rule.
+The kernels are those of both delta rules.
 """
 
 from torch import Tensor
 
-from nas.kernels.channel_delta_rule import chunked
+from nas.kernels.channel_delta_rule.chunked import channel_delta_rule as channel_delta_rule_in_torch
 from nas.kernels.delta_rule.triton import delta_rule
 
 
@@ -14,8 +14,8 @@ def channel_delta_rule(
 ) -> tuple[Tensor, Tensor]:
     """``S_t = (I - beta_t k_t k_t^T) diag(exp(g_t)) S_{t-1} + beta_t k_t v_t^T``, o_t = S_t^T q_t.
 
-    See ``api``. One step of time is the recurrence itself, in plain torch.
+    One step of time is the recurrence itself, in plain torch.
     """
     if q.shape[2] == 1 or not q.numel() or not v.numel():
-        return chunked.channel_delta_rule(q, k, v, log_decay, beta, state)
+        return channel_delta_rule_in_torch(q, k, v, log_decay, beta, state)
     return delta_rule(q, k, v, log_decay, beta, state)

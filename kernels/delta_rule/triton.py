@@ -1,4 +1,4 @@
-"""The delta rules as Triton kernels, forward and backward, for a GPU or Triton"s interpreter.
+"""The delta rules as Triton kernels, forward and backward, for a GPU or Triton's interpreter.
 
 Shapes: B batch, H heads, L = B H lines, T time, K key width, V value width, N chunks, C chunk
 length. What comes from outside or goes there lies in memory as [B, T, H, D], as models want it.
@@ -21,7 +21,7 @@ from nas.kernels.delta_rule.triton_backward import (
     grade_values,
 )
 from nas.kernels.delta_rule.triton_forward import (
-    carry_states,
+    carry_delta_states,
     invert,
     pair_channels,
     pair_rows,
@@ -30,8 +30,8 @@ from nas.kernels.delta_rule.triton_forward import (
     read_states,
 )
 
-_CHUNK = 64
-_LEAST = 16
+_TRITON_DELTA_CHUNK = 64
+_DELTA_LEAST = 16
 """A matrix unit takes no block that is smaller; also the rows among which a decay per channel is
 split half way."""
 
@@ -42,7 +42,7 @@ def delta_rule(
     """``S_t = (I - beta_t k_t k_t^T) diag(exp(g_t)) S_{t-1} + beta_t k_t v_t^T``, o_t = S_t^T q_t.
 
     log_decay broadcasts to [B, H, T, K], or with one decay for all channels to [B, H, T]; the rest
-    is as in the ``api`` of the two ops.
+    is as in the plain torch forms of the two ops.
     """
     wide = torch.promote_types(v.dtype, torch.float32)
     heads_and_times = q.shape[:3]
@@ -56,7 +56,7 @@ def delta_rule(
 
 
 @dataclass(frozen=True)
-class _Sizes:
+class _DeltaSizes:
     """What the kernels are compiled for, and how much of it there is."""
 
     batch: int
@@ -76,7 +76,7 @@ class _Sizes:
 
         Does not depend on how many lines there are, so that neither do results.
         """
-        return _block(min(self.time, self.key_dim), _CHUNK)
+        return _delta_block(min(self.time, self.key_dim), _TRITON_DELTA_CHUNK)
 
     @property
     def chunks(self) -> int:
@@ -103,8 +103,8 @@ class _Sizes:
         return self.empty(self.lines, self.time, width, like=like)
 
 
-def _block(size: int, most: int) -> int:
-    return max(_LEAST, min(most, triton.next_power_of_2(size)))
+def _delta_block(size: int, most: int) -> int:
+    return max(_DELTA_LEAST, min(most, triton.next_power_of_2(size)))
 
 
 def _time_first(x: Tensor) -> Tensor:
@@ -122,16 +122,16 @@ def _parts(count: int, beta: Tensor) -> Tensor:
     return beta.new_empty(count, *beta.transpose(1, 2).shape).transpose(2, 3)
 
 
-def _pairs(s: _Sizes, q: Tensor, k: Tensor, log_decay: Tensor) -> tuple[Tensor, Tensor]:
+def _pairs(s: _DeltaSizes, q: Tensor, k: Tensor, log_decay: Tensor) -> tuple[Tensor, Tensor]:
     """Decayed q k^T and k k^T of each chunk, [L, T, C]."""
     scores, alike = (s.rows(s.chunk, like=q) for _ in range(2))
     tensors = (q, k, log_decay, scores, alike, s.heads, s.time, s.key_dim)
-    block = _block(s.key_dim, 32)
+    block = _delta_block(s.key_dim, 32)
     if s.channel:
-        pair_channels[s.lines * s.chunks, s.chunk // _LEAST](
+        pair_channels[s.lines * s.chunks, s.chunk // _DELTA_LEAST](
             *tensors,
             chunk=s.chunk,
-            part=_LEAST,
+            part=_DELTA_LEAST,
             block=block,
             precision=s.precision,
             num_warps=4,
@@ -143,7 +143,7 @@ def _pairs(s: _Sizes, q: Tensor, k: Tensor, log_decay: Tensor) -> tuple[Tensor, 
     return scores, alike
 
 
-def _invert(s: _Sizes, alike: Tensor, beta: Tensor) -> Tensor:
+def _invert(s: _DeltaSizes, alike: Tensor, beta: Tensor) -> Tensor:
     inverse = torch.empty_like(alike)
     invert[s.lines * s.chunks,](
         alike, beta, inverse, s.heads, s.time,
@@ -153,13 +153,13 @@ def _invert(s: _Sizes, alike: Tensor, beta: Tensor) -> Tensor:
 
 
 def _prepare_keys(
-    s: _Sizes, q: Tensor | None, k: Tensor, log_decay: Tensor, beta: Tensor, inverse: Tensor
+    s: _DeltaSizes, q: Tensor | None, k: Tensor, log_decay: Tensor, beta: Tensor, inverse: Tensor
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
     """erase, write and ask [L, T, K], the latter only with q, and fade [L, N, K]."""
     erase, write = s.rows(s.key_dim, like=k), s.rows(s.key_dim, like=k)
     ask = None if q is None else torch.empty_like(erase)
     fade = s.empty(s.lines, s.chunks, s.key_dim, like=k)
-    block = _block(s.key_dim, 32)
+    block = _delta_block(s.key_dim, 32)
     prepare_keys[s.lines * s.chunks, triton.cdiv(s.key_dim, block)](
         q, k, log_decay, beta, inverse, erase, write, ask, fade, s.heads, s.time, s.key_dim,
         chunk=s.chunk, block=block, channel=s.channel, precision=s.precision,
@@ -168,8 +168,8 @@ def _prepare_keys(
     return erase, write, ask, fade
 
 
-def _carry(
-    s: _Sizes, k: Tensor, v: Tensor, log_decay: Tensor, beta: Tensor, inverse: Tensor,
+def _delta_carry(
+    s: _DeltaSizes, k: Tensor, v: Tensor, log_decay: Tensor, beta: Tensor, inverse: Tensor,
     state: Tensor | None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """All states [L, N + 1, K, V] and the corrections [L, T, V]."""
@@ -177,36 +177,36 @@ def _carry(
     wanted = s.rows(s.value_dim, like=v)
     corrections = torch.empty_like(wanted)
     states = s.empty(s.lines, s.chunks + 1, s.key_dim, s.value_dim, like=v)
-    block = _block(s.value_dim, 32)
+    block = _delta_block(s.value_dim, 32)
     prepare_values[s.lines * s.chunks, triton.cdiv(s.value_dim, block)](
         v, beta, inverse, wanted, s.heads, s.time, s.value_dim,
         chunk=s.chunk, block=block, precision=s.precision, num_warps=4,
     )  # fmt: skip
-    carry_states[s.lines, triton.cdiv(s.value_dim, _LEAST)](
+    carry_delta_states[s.lines, triton.cdiv(s.value_dim, _DELTA_LEAST)](
         state, wanted, erase, write, fade, states, corrections, s.time, s.key_dim, s.value_dim,
         chunk=s.chunk, precision=s.precision, **_loop(s),
     )  # fmt: skip
     return states, corrections
 
 
-def _loop(s: _Sizes) -> dict[str, int]:
+def _loop(s: _DeltaSizes) -> dict[str, int]:
     """The tile of the state that a program of the loop over chunks keeps in registers, and how it
     runs.
 
     All of K, since it is summed over; few columns, since only they make programs beside lines. For
     wide K more warps share it, and the next chunk is not loaded ahead: registers would run out.
     """
-    block_k = _block(s.key_dim, s.key_dim * 2)
+    block_k = _delta_block(s.key_dim, s.key_dim * 2)
     run = {"num_warps": 4, "num_stages": 3} if block_k <= 64 else {"num_warps": 8, "num_stages": 1}
-    return {"block_k": block_k, "block_v": _LEAST, **run}
+    return {"block_k": block_k, "block_v": _DELTA_LEAST, **run}
 
 
 def _read(
-    s: _Sizes, q: Tensor, v: Tensor, log_decay: Tensor, scores: Tensor, corrections: Tensor,
+    s: _DeltaSizes, q: Tensor, v: Tensor, log_decay: Tensor, scores: Tensor, corrections: Tensor,
     states: Tensor,
 ) -> Tensor:  # fmt: skip
     o = _like(v)
-    block_k, block_v = _block(s.key_dim, 32), _block(s.value_dim, 64)
+    block_k, block_v = _delta_block(s.key_dim, 32), _delta_block(s.value_dim, 64)
     read_states[s.lines * s.chunks, triton.cdiv(s.value_dim, block_v)](
         q, log_decay, scores, corrections, states, o, s.heads, s.time, s.key_dim, s.value_dim,
         chunk=s.chunk, block_k=block_k, block_v=block_v, channel=s.channel, precision=s.precision,
@@ -216,14 +216,14 @@ def _read(
 
 
 def _carry_back(
-    s: _Sizes, saved: tuple[Tensor, ...], scores: Tensor, do: Tensor, dlast: Tensor
+    s: _DeltaSizes, saved: tuple[Tensor, ...], scores: Tensor, do: Tensor, dlast: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The corrections again [L, T, V], and the gradients of them, of the state after each chunk
     [L, N, K, V] and of the first state."""
     q, k, v, log_decay, beta, inverse, states = saved
     erase, write, ask, fade = _prepare_keys(s, q, k, log_decay, beta, inverse)
     corrections, local, dcorrections = (s.rows(s.value_dim, like=v) for _ in range(3))
-    block_k, block_v = _block(s.key_dim, 32), _block(s.value_dim, 32)
+    block_k, block_v = _delta_block(s.key_dim, 32), _delta_block(s.value_dim, 32)
     correct[s.lines * s.chunks, triton.cdiv(s.value_dim, block_v)](
         v, do, beta, inverse, scores, erase, states, corrections, local,
         s.heads, s.time, s.key_dim, s.value_dim,
@@ -232,7 +232,7 @@ def _carry_back(
     )  # fmt: skip
     dstates = s.empty(s.lines, s.chunks, s.key_dim, s.value_dim, like=v)
     dinitial = s.empty(s.batch, s.heads, s.key_dim, s.value_dim, like=v)
-    carry_gradients[s.lines, triton.cdiv(s.value_dim, _LEAST)](
+    carry_gradients[s.lines, triton.cdiv(s.value_dim, _DELTA_LEAST)](
         dlast, do, erase, write, ask, fade, local, dstates, dcorrections, dinitial,
         s.heads, s.time, s.key_dim, s.value_dim,
         chunk=s.chunk, precision=s.precision, **_loop(s),
@@ -240,13 +240,16 @@ def _carry_back(
     return corrections, dcorrections, dstates, dinitial
 
 
-def _grade(
-    s: _Sizes, saved: tuple[Tensor, ...], pairs: tuple[Tensor, Tensor], do: Tensor,
+def _delta_grade(
+    s: _DeltaSizes, saved: tuple[Tensor, ...], pairs: tuple[Tensor, Tensor], do: Tensor,
     corrections: Tensor, dcorrections: Tensor, dstates: Tensor,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Gradients of q, k, v, log_decay and beta."""
     q, k, v, log_decay, beta, inverse, states = saved
-    block_k, block_v = _block(s.key_dim, 32 if s.channel else 16), _block(s.value_dim, 32)
+    block_k, block_v = (
+        _delta_block(s.key_dim, 32 if s.channel else 16),
+        _delta_block(s.value_dim, 32),
+    )
     blocks_k, blocks_v = triton.cdiv(s.key_dim, block_k), triton.cdiv(s.value_dim, block_v)
     dq, dk, dv = _like(q), _like(k), _like(v)
     dbeta = _parts(blocks_v + 1 + blocks_k, beta)
@@ -260,7 +263,7 @@ def _grade(
     grade_pairs[s.lines * s.chunks,](
         do, solved, corrections, beta, log_decay, *pairs, dscores, dalike, dbeta[blocks_v], parts,
         s.heads, s.time, s.value_dim,
-        chunk=s.chunk, block=_LEAST, channel=s.channel, precision=s.precision,
+        chunk=s.chunk, block=_DELTA_LEAST, channel=s.channel, precision=s.precision,
         num_warps=4,
     )  # fmt: skip
     given = (
@@ -269,10 +272,10 @@ def _grade(
     sizes = (s.heads, s.time, s.key_dim, s.value_dim)
     if parts is None:
         dsums, dg = s.rows(s.key_dim, like=k), _like(log_decay)
-        grade_channels[s.lines * s.chunks, s.chunk // _LEAST * blocks_k](
+        grade_channels[s.lines * s.chunks, s.chunk // _DELTA_LEAST * blocks_k](
             *given, dsums, dbeta[blocks_v + 1 :], *sizes, s.tokens, blocks_k,
-            chunk=s.chunk, part=_LEAST, block_k=block_k, block_v=block_v, precision=s.precision,
-            num_warps=8,
+            chunk=s.chunk, part=_DELTA_LEAST, block_k=block_k, block_v=block_v,
+            precision=s.precision, num_warps=8,
         )  # fmt: skip
         grade_decays[s.lines * s.chunks, blocks_k](
             dsums, states, dstates, dg, *sizes,
@@ -298,10 +301,10 @@ class _DeltaRule(torch.autograd.Function):
         state = None if state is None else state.contiguous()
         batch, heads, time, key_dim = q.shape
         channel = log_decay.ndim == 4
-        s = _Sizes(batch, heads, time, key_dim, v.shape[3], beta.dtype, channel)
+        s = _DeltaSizes(batch, heads, time, key_dim, v.shape[3], beta.dtype, channel)
         scores, alike = _pairs(s, q, k, log_decay)
         inverse = _invert(s, alike, beta)
-        states, corrections = _carry(s, k, v, log_decay, beta, inverse, state)
+        states, corrections = _delta_carry(s, k, v, log_decay, beta, inverse, state)
         o = _read(s, q, v, log_decay, scores, corrections, states)
         ctx.save_for_backward(q, k, v, log_decay, beta, inverse, states)
         ctx.sizes = s
@@ -312,9 +315,9 @@ class _DeltaRule(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, do: Tensor, dlast: Tensor) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors
-        s: _Sizes = ctx.sizes
+        s: _DeltaSizes = ctx.sizes
         do, dlast = _time_first(do), dlast.contiguous()
         pairs = _pairs(s, saved[0], saved[1], saved[3])
         corrections, dcorrections, dstates, dinitial = _carry_back(s, saved, pairs[0], do, dlast)
-        grads = _grade(s, saved, pairs, do, corrections, dcorrections, dstates)
+        grads = _delta_grade(s, saved, pairs, do, corrections, dcorrections, dstates)
         return *grads, dinitial if ctx.needs_input_grad[5] else None

@@ -11,11 +11,11 @@ import triton.language as tl
 from nas.kernels.delta_rule.triton_forward import halfway
 from nas.kernels.delta_rule.triton_shared import (
     between,
+    delta_place,
     dot,
     dot_across,
     load_column,
     load_tile,
-    place,
     since_start,
     store_tile,
     until_end,
@@ -29,7 +29,7 @@ def correct(  # type: ignore[no-untyped-def]
     chunk: tl.constexpr, block_k: tl.constexpr, block_v: tl.constexpr, precision: tl.constexpr,
 ):  # fmt: skip
     """u = inverse (beta v) - erase S again, and the part scores^T do of its gradient."""
-    program, outer, inner, left = place(heads, time, chunk)
+    program, outer, inner, left = delta_place(heads, time, chunk)
     wide: tl.constexpr = states.dtype.element_ty
     rows = tl.arange(0, chunk)
     columns = tl.program_id(1) * block_v + tl.arange(0, block_v)
@@ -102,7 +102,7 @@ def grade_values(  # type: ignore[no-untyped-def]
     chunk: tl.constexpr, block: tl.constexpr, precision: tl.constexpr,
 ):  # fmt: skip
     """x = inverse^T du, dv = beta x, and x . v as a part of dbeta, for some columns of a chunk."""
-    _, outer, inner, left = place(heads, time, chunk)
+    _, outer, inner, left = delta_place(heads, time, chunk)
     wide: tl.constexpr = solved.dtype.element_ty
     rows = tl.arange(0, chunk)
     columns = tl.program_id(1) * block + tl.arange(0, block)
@@ -131,7 +131,7 @@ def grade_pairs(  # type: ignore[no-untyped-def]
     each decay gets the gradients of all pairs that it stands between. All of a sign or not, these
     are added up as they are: sums over what rows read less what they write would have to cancel.
     """
-    _, outer, inner, left = place(heads, time, chunk)
+    _, outer, inner, left = delta_place(heads, time, chunk)
     wide: tl.constexpr = dscores.dtype.element_ty
     rows = tl.arange(0, chunk)
     dscore = tl.zeros([chunk, chunk], dtype=wide)
@@ -213,7 +213,7 @@ def grade_rows(  # type: ignore[no-untyped-def]
     A decay stands between the state before the chunk and what later rows read of it, between what
     earlier rows write and the state after the chunk, and between these two states.
     """
-    program, outer, inner, left = place(heads, time, chunk)
+    program, outer, inner, left = delta_place(heads, time, chunk)
     wide: tl.constexpr = states.dtype.element_ty
     rows = tl.arange(0, chunk)
     channels = tl.program_id(1) * block_k + tl.arange(0, block_k)
@@ -269,7 +269,7 @@ def grade_channels(  # type: ignore[no-untyped-def]
     For some channels of one part of the rows of a chunk. Decays between two rows are split as in
     `pair_channels`, and those to rows after the part where the part ends.
     """
-    program, outer, inner, left = place(heads, time, chunk)
+    program, outer, inner, left = delta_place(heads, time, chunk)
     wide: tl.constexpr = states.dtype.element_ty
     first = tl.program_id(1) // blocks * part
     local = tl.arange(0, part)
@@ -355,7 +355,7 @@ def grade_decays(  # type: ignore[no-untyped-def]
 
     Every one of them is part of the sum that the state after the chunk comes with.
     """
-    program, outer, inner, left = place(heads, time, chunk)
+    program, outer, inner, left = delta_place(heads, time, chunk)
     rows = tl.arange(0, chunk)
     channels = tl.program_id(1) * block_k + tl.arange(0, block_k)
     size = key_dim * value_dim

@@ -8,7 +8,7 @@ import torch
 
 from nas.kernels.delta_rule import checks
 from nas.kernels.delta_rule.checks import RULES, Rule, draw
-from nas.kernels.delta_rule.triton import _invert, _Sizes
+from nas.kernels.delta_rule.triton import _DeltaSizes, _invert
 from nas.kernels.runtime.checking import DEVICE, error
 from nas.kernels.runtime.impl import Impl
 
@@ -94,7 +94,7 @@ def test_the_inverse_is_as_good_as_forward_substitution(
 ) -> None:
     keys = checks.like_keys(chunk) if alike else draw(RULES[0], 1, chunk)[1][0, 0]
     lower = (keys @ keys.T).tril(-1).float()
-    sizes = _Sizes(1, 1, chunk, chunk, checks.VALUE, torch.float32, channel=False)
+    sizes = _DeltaSizes(1, 1, chunk, chunk, checks.VALUE, torch.float32, channel=False)
     scale = torch.full((1, 1, chunk), beta, device=DEVICE)
     found = _invert(sizes, lower[None].contiguous(), scale)[0]
     eye = torch.eye(chunk, device=DEVICE)

@@ -10,12 +10,12 @@ import triton.language as tl
 from nas.kernels.delta_rule.triton_shared import (
     between,
     decay_start,
+    delta_place,
     dot,
     dot_across,
     load_column,
     load_decay,
     load_tile,
-    place,
     since_start,
     store_tile,
     until_end,
@@ -31,7 +31,7 @@ def pair_rows(  # type: ignore[no-untyped-def]
 
     `scores` holds pairs s <= t, `alike` pairs s < t; both are 0 elsewhere.
     """
-    _, outer, inner, left = place(heads, time, chunk)
+    _, outer, inner, left = delta_place(heads, time, chunk)
     wide: tl.constexpr = scores.dtype.element_ty
     rows = tl.arange(0, chunk)
     asked = tl.zeros([chunk, chunk], dtype=wide)
@@ -60,7 +60,7 @@ def pair_channels(  # type: ignore[no-untyped-def]
     before the part it is split where the part starts, so that both factors are at most 1. Inside
     the part it is split half way through its decay, which is as far as the range of exponents goes.
     """
-    _, outer, inner, left = place(heads, time, chunk)
+    _, outer, inner, left = delta_place(heads, time, chunk)
     wide: tl.constexpr = scores.dtype.element_ty
     first = tl.program_id(1) * part
     end = tl.minimum(first, left)
@@ -123,7 +123,7 @@ def invert(  # type: ignore[no-untyped-def]
     block of twice the size, whose lower left corner is - (lower inverse) A (upper inverse). One
     step of Newton's method, X (2 - (I + A) X), then leaves the error of forward substitution.
     """
-    _, outer, inner, left = place(heads, time, chunk)
+    _, outer, inner, left = delta_place(heads, time, chunk)
     wide: tl.constexpr = inverse.dtype.element_ty
     rows = tl.arange(0, chunk)
     lower = load_tile(alike + inner * chunk, rows, chunk, rows, left, chunk)
@@ -150,7 +150,7 @@ def prepare_keys(  # type: ignore[no-untyped-def]
     writes to the one after it, and `fade` = exp(G_C) is what is left of the former in the latter.
     Where `ask` is given, it gets exp(G) q.
     """
-    program, outer, inner, left = place(heads, time, chunk)
+    program, outer, inner, left = delta_place(heads, time, chunk)
     wide: tl.constexpr = erase.dtype.element_ty
     rows = tl.arange(0, chunk)
     columns = tl.program_id(1) * block + tl.arange(0, block)
@@ -180,7 +180,7 @@ def prepare_values(  # type: ignore[no-untyped-def]
     chunk: tl.constexpr, block: tl.constexpr, precision: tl.constexpr,
 ):  # fmt: skip
     """inverse (beta v), for one chunk and some columns of the values."""
-    _, outer, inner, left = place(heads, time, chunk)
+    _, outer, inner, left = delta_place(heads, time, chunk)
     wide: tl.constexpr = wanted.dtype.element_ty
     rows = tl.arange(0, chunk)
     columns = tl.program_id(1) * block + tl.arange(0, block)
@@ -193,7 +193,7 @@ def prepare_values(  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def carry_states(  # type: ignore[no-untyped-def]
+def carry_delta_states(  # type: ignore[no-untyped-def]
     initial, wanted, erase, write, fade, states, corrections, time, key_dim, value_dim,
     chunk: tl.constexpr, block_k: tl.constexpr, block_v: tl.constexpr, precision: tl.constexpr,
 ):  # fmt: skip
@@ -244,7 +244,7 @@ def read_states(  # type: ignore[no-untyped-def]
     precision: tl.constexpr,
 ):  # fmt: skip
     """o = scores u + exp(G) q S, for one chunk and some columns of the values."""
-    program, outer, inner, left = place(heads, time, chunk)
+    program, outer, inner, left = delta_place(heads, time, chunk)
     wide: tl.constexpr = states.dtype.element_ty
     rows = tl.arange(0, chunk)
     columns = tl.program_id(1) * block_v + tl.arange(0, block_v)

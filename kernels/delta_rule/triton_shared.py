@@ -10,7 +10,7 @@ import triton.language as tl
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def place(heads, time, chunk: tl.constexpr):  # type: ignore[no-untyped-def]
+def delta_place(heads, time, chunk: tl.constexpr):  # type: ignore[no-untyped-def]
     """Where a program finds its chunk, of which axis 0 of the grid counts all of all lines.
 
     Its number, its first row in memory from outside and in memory between kernels, and how many of

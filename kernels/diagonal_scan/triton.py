@@ -18,7 +18,7 @@ def compose(fade, value, next_fade, next_value):  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _tile(  # type: ignore[no-untyped-def]
+def _scan_tile(  # type: ignore[no-untyped-def]
     x,
     decay,
     rows,
@@ -83,7 +83,7 @@ def _diagonal_ends(  # type: ignore[no-untyped-def]
     fade = h + 1.0
     length = tl.minimum(chunk, time - (tl.program_id(0) % chunks) * chunk)
     for start in range(0, length, block_time):
-        added, factors = _tile(
+        added, factors = _scan_tile(
             x + batch * x_batch,
             decay + batch * d_batch,
             first + start + row,
@@ -145,7 +145,7 @@ def _diagonal_scan(  # type: ignore[no-untyped-def]
     length = tl.minimum(chunk, time - (tl.program_id(0) % chunks) * chunk)
     for start in range(0, length, block_time):
         rows = index * chunk + start + row
-        added, factors = _tile(
+        added, factors = _scan_tile(
             x + batch * x_batch,
             decay + batch * d_batch,
             rows,
@@ -167,7 +167,7 @@ def _diagonal_scan(  # type: ignore[no-untyped-def]
         tl.store(h + place, seen, mask=(rows < time)[:, None] & inside[None, :])
 
 
-def _blocks(channels: int) -> dict[str, int]:
+def _scan_blocks(channels: int) -> dict[str, int]:
     """Chunks of 128 steps, in tiles of 16 x 64: 16 values a thread for each of the few tiles that
     are alive at once. The length of a chunk is fixed, so that no sum depends on the batch."""
     return {
@@ -190,7 +190,7 @@ def scan(x: Tensor, decay: Tensor, state: Tensor | None, *, reverse: bool = Fals
     h = x.new_empty(x.shape, dtype=dtype)
     if not h.numel():
         return h
-    blocks = _blocks(channels)
+    blocks = _scan_blocks(channels)
     state = None if state is None else state.contiguous()
     chunks = triton.cdiv(time, blocks["chunk"])
     grid = (batch * chunks, triton.cdiv(channels, blocks["block_channels"]))
@@ -230,7 +230,7 @@ class _DiagonalScan(torch.autograd.Function):
 
 
 def diagonal_scan(x: Tensor, decay: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """``h_t = decay_t * h_{t-1} + x_t``; see ``api``."""
+    """``h_t = decay_t * h_{t-1} + x_t``."""
     dtype = torch.promote_types(x.dtype, torch.float32)
     state = None if state is None else state.to(dtype).contiguous()
     h: Tensor = _DiagonalScan.apply(x, decay.to(dtype).expand_as(x), state)  # type: ignore[no-untyped-call]

@@ -16,7 +16,7 @@ SMALL = {"chunk": 4, "block_time": 2, "block_channels": 4, "num_warps": 1}
 @pytest.fixture(autouse=True)
 def short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several chunks, tiles and blocks of channels at lengths that the interpreter can do."""
-    monkeypatch.setattr("nas.kernels.diagonal_scan.triton._blocks", lambda channels: SMALL)
+    monkeypatch.setattr("nas.kernels.diagonal_scan.triton._scan_blocks", lambda channels: SMALL)
 
 
 @pytest.mark.parametrize("with_state", [False, True])

@@ -48,9 +48,9 @@ def test_kernels_fit_a_gpu(activation: ActivationName, arch: int) -> None:
     ("width", "block"), [(1, 1), (3, 4), (64, 64), (100, 128), (1024, 1024), (1376, 512)]
 )
 def test_blocks_leave_little_empty(width: int, block: int) -> None:
-    from nas.kernels.gated_activation.triton import _block
+    from nas.kernels.gated_activation.triton import _gate_block
 
-    assert _block(width) == block
+    assert _gate_block(width) == block
 
 
 @ACTIVATIONS

@@ -87,7 +87,7 @@ class _GatedActivation(torch.autograd.Function):
         x, factor = as_rows(gate), as_rows(up)
         sizes = (*x.shape, x.stride(0), factor.stride(0))
         if y.numel():
-            grid, constants = _launch(x.shape, activation, narrow)
+            grid, constants = _gate_launch(x.shape, activation, narrow)
             _gate_forward[grid](x, factor, y, *sizes, **constants)
         ctx.save_for_backward(gate, up)
         ctx.activation = activation
@@ -103,16 +103,16 @@ class _GatedActivation(torch.autograd.Function):
         x, factor, grad = as_rows(gate), as_rows(up), as_rows(dy)
         sizes = (*x.shape, x.stride(0), factor.stride(0), grad.stride(0))
         if dy.numel():
-            grid, constants = _launch(x.shape, ctx.activation, dy.dtype)
+            grid, constants = _gate_launch(x.shape, ctx.activation, dy.dtype)
             _gate_backward[grid](x, factor, grad, dgate, dup, *sizes, **constants)
         return dgate, dup, None
 
 
-def _launch(
+def _gate_launch(
     shape: torch.Size, activation: ActivationName, dtype: torch.dtype
 ) -> tuple[tuple[int, int], dict[str, Any]]:
     """The grid, and what the kernel is compiled for."""
-    block = _block(shape[1])
+    block = _gate_block(shape[1])
     tile_rows = max(1, _TILE // block)
     grid = (triton.cdiv(shape[0], tile_rows), triton.cdiv(shape[1], block))
     wide = tl.float64 if dtype == torch.float64 else tl.float32
@@ -121,7 +121,7 @@ def _launch(
     }  # fmt: skip
 
 
-def _block(width: int) -> int:
+def _gate_block(width: int) -> int:
     """The longest block of columns that leaves little of the last one empty."""
     for block in (1024, 512, 256, 128):
         if triton.cdiv(width, block) * block <= width * 9 / 8:
@@ -130,6 +130,6 @@ def _block(width: int) -> int:
 
 
 def gated_activation(gate: Tensor, up: Tensor, activation: ActivationName) -> Tensor:
-    """``activation(gate) * up``; see ``api``."""
+    """``activation(gate) * up``."""
     y: Tensor = _GatedActivation.apply(gate, up, activation)  # type: ignore[no-untyped-call]
     return y

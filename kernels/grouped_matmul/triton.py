@@ -14,7 +14,7 @@ from nas.kernels.grouped_matmul.triton_kernels import _map_tiles, _multiply, _su
 
 _MANY_ROWS = 256
 """Rows of a group, on average, from which tiles are 128 rows high instead of 64."""
-_PROGRAMS = 256
+_GROUPED_PROGRAMS = 256
 """Programs that the gradient of the weights should have, about two for each multiprocessor of a
 large GPU; a number of the device would make sums depend on it."""
 _STRETCH = 512
@@ -106,12 +106,12 @@ def _product(x: Tensor, weight: Tensor, tiles: _Tiles, *, transposed: bool) -> T
     return y
 
 
-def _weight_gradient(x: Tensor, dy: Tensor, groups: int, tiles: _Tiles) -> Tensor:
+def _grouped_weight_gradient(x: Tensor, dy: Tensor, groups: int, tiles: _Tiles) -> Tensor:
     (rows, inputs), outputs = x.shape, dy.shape[1]
     blocks = _gradient_blocks(x.dtype, inputs, outputs)
     sides = triton.cdiv(inputs, blocks["input_block"]), triton.cdiv(outputs, blocks["output_block"])
     programs = groups * sides[0] * sides[1]
-    parts = max(1, min(_PROGRAMS // programs, rows // (_STRETCH * groups)))
+    parts = max(1, min(_GROUPED_PROGRAMS // programs, rows // (_STRETCH * groups)))
     dtype = x.dtype if parts == 1 else torch.promote_types(x.dtype, torch.float32)
     partial = torch.empty(parts, groups, inputs, outputs, dtype=dtype, device=x.device)
     _sum_outer_products[(programs, parts)](
@@ -140,12 +140,12 @@ class _GroupedMatmul(torch.autograd.Function):
             dx = _product(dy, weight, tiles, transposed=not ctx.transposed)
         if ctx.needs_input_grad[1]:
             left, right = (dy, x) if ctx.transposed else (x, dy)
-            dweight = _weight_gradient(left, right, weight.shape[0], tiles)
+            dweight = _grouped_weight_gradient(left, right, weight.shape[0], tiles)
         return dx, dweight, None, None
 
 
 def grouped_matmul(x: Tensor, weight: Tensor, sizes: Tensor) -> Tensor:
-    """``y_n = x_n W_e`` for each row n of group e; see ``api``."""
+    """``y_n = x_n W_e`` for each row n of group e."""
     transposed = weight.mT.is_contiguous() and not weight.is_contiguous()
     stored = weight.mT if transposed else weight.contiguous()
     y: Tensor = _GroupedMatmul.apply(x.contiguous(), stored, sizes, transposed)  # type: ignore[no-untyped-call]

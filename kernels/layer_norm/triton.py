@@ -9,5 +9,5 @@ from nas.kernels.row_norm.triton import row_norm
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
-    """``y = weight * (x - mean(x)) / sqrt(variance(x) + eps) + bias``; see ``api``."""
+    """``y = weight * (x - mean(x)) / sqrt(variance(x) + eps) + bias``."""
     return row_norm(x, weight, bias, eps, centred=True)

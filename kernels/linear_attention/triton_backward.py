@@ -12,8 +12,8 @@ from nas.kernels.linear_attention.triton_shared import (
     fade_pairs,
     fade_to_end,
     fade_to_middle,
-    load_rows,
-    place,
+    linear_place,
+    load_linear_rows,
 )
 
 
@@ -53,7 +53,7 @@ def grade_inputs(  # type: ignore[no-untyped-def]
     With one decay per head, each block of channels gives its part of that decay's gradient. Where
     `dg` is None, nobody asked for the gradient of the decays.
     """
-    line, batch, head, n = place(heads, chunks)
+    line, batch, head, n = linear_place(heads, chunks)
     rows = tl.arange(0, chunk)
     channels = tl.program_id(1) * block_k + tl.arange(0, block_k)
     decays = channels if width > 1 else tl.arange(0, 1)
@@ -74,17 +74,17 @@ def grade_inputs(  # type: ignore[no-untyped-def]
     through = tl.zeros([block_k], dtype=wide)
     for first in range(0, value_dim, block_v):
         columns = first + tl.arange(0, block_v)
-        value = load_rows(v, rows, columns, value_time, height, value_dim)
-        doutput = load_rows(doutputs, rows, columns, heads * value_dim, height, value_dim)
-        state = load_rows(states, channels, columns, value_dim, key_dim, value_dim)
-        dstate = load_rows(dstates, channels, columns, value_dim, key_dim, value_dim)
+        value = load_linear_rows(v, rows, columns, value_time, height, value_dim)
+        doutput = load_linear_rows(doutputs, rows, columns, heads * value_dim, height, value_dim)
+        state = load_linear_rows(states, channels, columns, value_dim, key_dim, value_dim)
+        dstate = load_linear_rows(dstates, channels, columns, value_dim, key_dim, value_dim)
         dscores = tl.dot(doutput, tl.trans(value), dscores, input_precision=precision)
         dquery = tl.dot(doutput, tl.trans(state), dquery, input_precision=precision)
         dkey = tl.dot(value, tl.trans(dstate), dkey, input_precision=precision)
         through += tl.sum(state.to(wide) * dstate.to(wide), axis=1)
-    query = load_rows(q, rows, channels, key_time, height, key_dim)
-    key = load_rows(k, rows, channels, key_time, height, key_dim)
-    dquery *= tl.exp(load_rows(sums + here, rows, decays, width, height, width))
+    query = load_linear_rows(q, rows, channels, key_time, height, key_dim)
+    key = load_linear_rows(k, rows, channels, key_time, height, key_dim)
+    dquery *= tl.exp(load_linear_rows(sums + here, rows, decays, width, height, width))
     dkey *= fade_to_end(sums, rests, here, rows, decays, height, width, chunk)
     through *= fade_over(sums, here, decays, height, width, chunk)
     inside = (rows < height)[:, None] & (channels < key_dim)[None, :]

@@ -8,8 +8,12 @@ import pytest
 import torch
 
 from nas.kernels.linear_attention import checks, triton
+from nas.kernels.linear_attention.api import linear_attention
 from nas.kernels.linear_attention.checks import draw
+from nas.kernels.linear_attention.tuning import CANDIDATES, key_of
+from nas.kernels.runtime.checking import check_exact
 from nas.kernels.runtime.impl import Impl
+from nas.kernels.runtime.tuning import Table, use_tuning
 
 IMPL = Impl.TRITON
 EITHER = pytest.mark.parametrize("decay", ["token", "channel"])
@@ -19,7 +23,7 @@ WIDTHS = pytest.mark.parametrize("width", [1, checks.KEY])
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 16 steps, so that few steps make several."""
-    monkeypatch.setattr(triton, "_CHUNK", 16)
+    monkeypatch.setattr(triton, "_TRITON_LINEAR_CHUNK", 16)
 
 
 @pytest.mark.usefixtures("short")
@@ -113,3 +117,23 @@ def test_a_row_of_a_batch_alone(decay: str) -> None:
 @pytest.mark.usefixtures("short")
 def test_layouts() -> None:
     checks.check_layouts(IMPL, "channel", 17)
+
+
+def test_every_candidate_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also that a choice arrives: sizes of tiles are seen as they are asked for."""
+    seen = []
+    original = triton._linear_blocks
+
+    def noted(sizes, launch, *default):  # type: ignore[no-untyped-def]
+        seen.append((launch, sizes.choices[launch]))
+        return original(sizes, launch, *default)
+
+    monkeypatch.setattr(triton, "_linear_blocks", noted)
+    inputs = draw(1, 17, "one", batch=1)
+    for index in range(max(map(len, CANDIDATES.values()))):
+        choices = {name: options[index % len(options)] for name, options in CANDIDATES.items()}
+        table = Table().with_choices("linear_attention", key_of(*inputs), choices)
+        seen.clear()
+        with use_tuning(table):
+            check_exact(Impl.TRITON, linear_attention, inputs)
+        assert set(seen) == set(choices.items())

@@ -13,8 +13,8 @@ from nas.kernels.linear_attention.triton_shared import (
     fade_over,
     fade_pairs,
     fade_to_end,
-    load_rows,
-    place,
+    linear_place,
+    load_linear_rows,
 )
 
 LEAST: tl.constexpr = tl.constexpr(-1e4)
@@ -41,7 +41,7 @@ def sum_decays(  # type: ignore[no-untyped-def]
 
     Where `rests` is given, the sums are taken in float64 and it gets what rounding them loses.
     """
-    line, batch, head, n = place(heads, chunks)
+    line, batch, head, n = linear_place(heads, chunks)
     rows = tl.arange(0, chunk)
     channels = tl.program_id(1) * block + tl.arange(0, block)
     start = n * chunk
@@ -59,7 +59,7 @@ def sum_decays(  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def carry_states(  # type: ignore[no-untyped-def]
+def carry_linear_states(  # type: ignore[no-untyped-def]
     keys,
     values,
     sums,
@@ -112,11 +112,13 @@ def carry_states(  # type: ignore[no-untyped-def]
         tl.store(stored, state.to(states.dtype.element_ty), mask=inside)
         start = tl.cast(n, tl.int64) * chunk
         height = time - n * chunk
-        key = load_rows(keys + start * key_time, rows, channels, key_time, height, key_dim)
-        value = load_rows(values + start * value_time, rows, columns, value_time, height, value_dim)
+        key = load_linear_rows(keys + start * key_time, rows, channels, key_time, height, key_dim)
+        value = load_linear_rows(
+            values + start * value_time, rows, columns, value_time, height, value_dim
+        )
         here = (line * time + start) * width
         if backward:
-            decay = tl.exp(load_rows(sums + here, rows, decays, width, height, width))
+            decay = tl.exp(load_linear_rows(sums + here, rows, decays, width, height, width))
         else:
             decay = fade_to_end(sums, rests, here, rows, decays, height, width, chunk)
         faded = tl.trans(key.to(wide) * decay)
@@ -157,7 +159,7 @@ def mix_values(  # type: ignore[no-untyped-def]
 
     Backward, the gradient of the values: from that of the outputs and of the state after it.
     """
-    line, batch, head, n = place(heads, chunks)
+    line, batch, head, n = linear_place(heads, chunks)
     rows = tl.arange(0, chunk)
     columns = tl.program_id(1) * block_v + tl.arange(0, block_v)
     start = n * chunk
@@ -171,9 +173,9 @@ def mix_values(  # type: ignore[no-untyped-def]
     mix = tl.zeros([chunk, block_v], dtype=wide)
     for first in range(0, key_dim, block_k):
         channels = first + tl.arange(0, block_k)
-        query = load_rows(q, rows, channels, key_time, height, key_dim)
-        key = load_rows(k, rows, channels, key_time, height, key_dim)
-        state = load_rows(states, channels, columns, value_dim, key_dim, value_dim)
+        query = load_linear_rows(q, rows, channels, key_time, height, key_dim)
+        key = load_linear_rows(k, rows, channels, key_time, height, key_dim)
+        state = load_linear_rows(states, channels, columns, value_dim, key_dim, value_dim)
         if width > 1:
             scores += channel_scores(
                 query, key, sums, rests, here, rows, channels, height, width, levels, precision
@@ -185,7 +187,7 @@ def mix_values(  # type: ignore[no-untyped-def]
             decay = fade_to_end(sums, rests, here, rows, decays, height, width, chunk)
             faded = (key.to(wide) * decay).to(state.dtype)
         else:
-            decay = tl.exp(load_rows(sums + here, rows, decays, width, height, width))
+            decay = tl.exp(load_linear_rows(sums + here, rows, decays, width, height, width))
             faded = (query.to(wide) * decay).to(state.dtype)
         mix = tl.dot(faded, state, mix, input_precision=precision)
     if width == 1:
@@ -193,7 +195,7 @@ def mix_values(  # type: ignore[no-untyped-def]
     if backward:
         scores = tl.trans(scores)
     values += batch * value_batch + head * value_head + start * value_time
-    value = load_rows(values, rows, columns, value_time, height, value_dim)
+    value = load_linear_rows(values, rows, columns, value_time, height, value_dim)
     mix = tl.dot(scores.to(value.dtype), value, mix, input_precision=precision)
     inside = (rows < height)[:, None] & (columns < value_dim)[None, :]
     target = ((batch * time + start) * heads + head) * value_dim

@@ -9,7 +9,7 @@ import triton.language as tl
 
 
 @triton.jit
-def place(heads, chunks):  # type: ignore[no-untyped-def]
+def linear_place(heads, chunks):  # type: ignore[no-untyped-def]
     """Line, batch, head and chunk of a program, of which there is one for each line and chunk."""
     program = tl.program_id(0).to(tl.int64)  # so that offsets do not overflow 32 bits
     line = program // chunks
@@ -17,7 +17,7 @@ def place(heads, chunks):  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def load_rows(start, rows, columns, stride, height, width: tl.constexpr):  # type: ignore[no-untyped-def]
+def load_linear_rows(start, rows, columns, stride, height, width: tl.constexpr):  # type: ignore[no-untyped-def]
     """A tile of a matrix whose rows are `stride` apart; zeros outside of it."""
     inside = (rows < height)[:, None] & (columns < width)[None, :]
     return tl.load(start + rows[:, None] * stride + columns[None, :], mask=inside, other=0.0)

@@ -147,7 +147,10 @@ def test_triton_on_the_cpu_is_refused() -> None:
 def test_one_signature() -> None:
     forms = (chunked, reference, kernels)
     wanted = linear_cross_entropy.__annotations__
-    assert all(form.linear_cross_entropy.__annotations__ == wanted for form in forms)
+    for form in forms:
+        found = dict(form.linear_cross_entropy.__annotations__)
+        found.pop("choices", None)  # of the Triton form, handed on by the choice of implementation
+        assert found == wanted
 
 
 def test_triton_is_the_definition() -> None:

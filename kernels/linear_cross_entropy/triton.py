@@ -3,6 +3,7 @@
 Shapes: N rows, D width, V vocabulary, S splits of a sum.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -22,13 +23,13 @@ _WHOLE_BYTES = 512
 logits are computed for each part anew."""
 _SPAN = 4096
 """Tokens of vocabulary that one program walks over, or more where that makes too many splits."""
-_PROGRAMS = 264
+_LOSS_PROGRAMS = 264
 """Programs that are enough to keep a GPU busy: two for each multiprocessor of the largest."""
 _MOST_SPLITS = 4
 """Copies of the gradient of x, of which each is as large as x in float32."""
 
 
-class _Blocks(NamedTuple):
+class _LossBlocks(NamedTuple):
     """Sizes of the blocks of one kernel."""
 
     own: int
@@ -39,28 +40,41 @@ class _Blocks(NamedTuple):
     stages: int
 
 
-def _blocks(width: int, dtype: torch.dtype, *, backward: bool) -> _Blocks:
-    """What fits: a block of the width in each matrix, and backward the sum in registers."""
+def _loss_blocks(
+    width: int, dtype: torch.dtype, choices: Mapping[str, tuple[int, ...]], *, backward: bool
+) -> _LossBlocks:
+    """What was chosen, or what fits: a block of the width in each matrix, and backward the sum in
+    registers."""
+    launch = "backward" if backward else "forward"
+    if launch in choices:
+        return _LossBlocks(*choices[launch])
     if dtype == torch.float64:
-        return _Blocks(16, 16, 4, 1)
+        return _LossBlocks(16, 16, 4, 1)
     if dtype == torch.float32:
         if backward:
-            return _Blocks(32, 32, 8, 2)
-        return _Blocks(64, 32, 8, 2) if width <= 64 else _Blocks(32, 16, 4, 2)
+            return _LossBlocks(32, 32, 8, 2)
+        return _LossBlocks(64, 32, 8, 2) if width <= 64 else _LossBlocks(32, 16, 4, 2)
     if width > 128:
-        return _Blocks(64, 64, 8, 2) if backward else _Blocks(128, 64, 8, 2)
-    return _Blocks(128, 64, 8, 2)
+        return _LossBlocks(64, 64, 8, 2) if backward else _LossBlocks(128, 64, 8, 2)
+    return _LossBlocks(128, 64, 8, 2)
 
 
 class _Launch:
     """What all kernels are called with, for one size and type."""
 
-    def __init__(self, x: Tensor, weight: Tensor, *, backward: bool) -> None:
+    def __init__(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        choices: Mapping[str, tuple[int, ...]],
+        *,
+        backward: bool,
+    ) -> None:
         self.rows, self.width = x.shape
         self.vocab = len(weight)
         most = _WHOLE_BYTES // x.dtype.itemsize
         self.block = max(16, min(triton.next_power_of_2(self.width), most))
-        self.blocks = _blocks(self.block, x.dtype, backward=backward)
+        self.blocks = _loss_blocks(self.block, x.dtype, choices, backward=backward)
         double = x.dtype == torch.float64
         self.wide = torch.float64 if double else torch.float32
         self.named: dict[str, Any] = {
@@ -92,13 +106,19 @@ class _Launch:
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        bias: Tensor | None,
+        choices: Mapping[str, tuple[int, ...]],
     ) -> Tensor:
         dtype = linear_cross_entropy_dtype(x, weight)
         ctx.dtypes = [None if t is None else t.dtype for t in (x, weight, bias)]
         x, weight = x.to(dtype).contiguous(), weight.to(dtype).contiguous()
         targets, bias = targets.contiguous(), None if bias is None else bias.contiguous()
-        launch = _Launch(x, weight, backward=False)
+        ctx.choices = choices
+        launch = _Launch(x, weight, choices, backward=False)
         # How the vocabulary is split may not depend on the rows, or a row's loss would.
         splits, span = launch.split(launch.vocab, triton.cdiv(launch.vocab, _SPAN))
         log_sums, wanted = x.new_empty(2, splits, launch.rows, dtype=launch.wide)
@@ -116,7 +136,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, targets, bias, log_sums, count = ctx.saved_tensors
         scale = cotangent / count
-        given = (x, weight, bias, targets, log_sums, scale)
+        given = (x, weight, bias, targets, log_sums, scale, ctx.choices)
         x_dtype, weight_dtype, bias_dtype = ctx.dtypes
         dx = _gradient_of_x(*given).to(x_dtype) if ctx.needs_input_grad[0] else None
         dweight = dbias = None
@@ -126,13 +146,19 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 dweight.to(weight_dtype),
                 None if bias is None else dbias.to(bias_dtype),
             )
-        return dx, dweight, None, dbias
+        return dx, dweight, None, dbias, None
 
 
 def _gradient_of_x(
-    x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, log_sums: Tensor, scale: Tensor
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    log_sums: Tensor,
+    scale: Tensor,
+    choices: Mapping[str, tuple[int, ...]],
 ) -> Tensor:
-    launch = _Launch(x, weight, backward=True)
+    launch = _Launch(x, weight, choices, backward=True)
     # The splits may not depend on the rows here either.
     splits = min(_MOST_SPLITS, triton.cdiv(launch.vocab, _SPAN))
     splits, span = launch.split(launch.vocab, splits)
@@ -145,11 +171,17 @@ def _gradient_of_x(
 
 
 def _gradient_of_weight(
-    x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, log_sums: Tensor, scale: Tensor
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    log_sums: Tensor,
+    scale: Tensor,
+    choices: Mapping[str, tuple[int, ...]],
 ) -> tuple[Tensor, Tensor]:
-    launch = _Launch(x, weight, backward=True)
+    launch = _Launch(x, weight, choices, backward=True)
     tiles = triton.cdiv(launch.vocab, launch.blocks.own)
-    wanted = max(1, _PROGRAMS // (tiles * launch.parts))
+    wanted = max(1, _LOSS_PROGRAMS // (tiles * launch.parts))
     splits, span = launch.split(launch.rows, wanted) if launch.rows else (1, 1)
     dweight = weight.new_empty(splits, *weight.shape, dtype=launch.wide)
     dbias = weight.new_empty(splits, launch.vocab, dtype=launch.wide)
@@ -162,9 +194,18 @@ def _gradient_of_weight(
 
 
 def linear_cross_entropy(
-    x: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None = None
+    x: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    bias: Tensor | None = None,
+    *,
+    choices: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Tensor:
-    """Mean of ``-log softmax(x weight^T + bias)[target]``; see ``api``."""
+    """Mean of ``-log softmax(x weight^T + bias)[target]``.
+
+    `choices` may hold, for the launches "forward" and "backward", the numbers of ``_LossBlocks``
+    instead of the defaults.
+    """
     rows, wanted = x.reshape(-1, x.shape[-1]), targets.reshape(-1)
-    loss: Tensor = _LinearCrossEntropy.apply(rows, weight, wanted, bias)  # type: ignore[no-untyped-call]
+    loss: Tensor = _LinearCrossEntropy.apply(rows, weight, wanted, bias, choices or {})  # type: ignore[no-untyped-call]
     return loss

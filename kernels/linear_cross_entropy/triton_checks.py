@@ -11,16 +11,18 @@ import torch
 
 from nas.kernels.linear_cross_entropy import checks, triton
 from nas.kernels.linear_cross_entropy.api import linear_cross_entropy
-from nas.kernels.runtime.checking import with_gradients
+from nas.kernels.linear_cross_entropy.tuning import CANDIDATES, key_of
+from nas.kernels.runtime.checking import check_exact, with_gradients
 from nas.kernels.runtime.impl import Impl
+from nas.kernels.runtime.tuning import Table, use_tuning
 
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several blocks and splits of everything, at sizes that the interpreter can do."""
-    monkeypatch.setattr(triton, "_blocks", lambda *_, **__: triton._Blocks(16, 16, 4, 1))
+    monkeypatch.setattr(triton, "_loss_blocks", lambda *_, **__: triton._LossBlocks(16, 16, 4, 1))
     monkeypatch.setattr(triton, "_SPAN", 32)
-    monkeypatch.setattr(triton, "_PROGRAMS", 6)
+    monkeypatch.setattr(triton, "_LOSS_PROGRAMS", 6)
     monkeypatch.setattr(triton, "_MOST_SPLITS", 2)
 
 
@@ -82,3 +84,24 @@ def test_no_rows_at_all() -> None:
     x, weight, targets, bias = checks.draw((0,), 5, 20, bias=True)
     results = with_gradients(Impl.TRITON, linear_cross_entropy, [x, weight, targets, bias])
     assert all(torch.equal(result, torch.zeros_like(result)) for result in results)
+
+
+def test_every_candidate_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also that a choice arrives: sizes of blocks are seen as they are asked for."""
+    monkeypatch.undo()  # the small blocks of this file
+    seen = []
+    original = triton._loss_blocks
+
+    def noted(*given, **named):  # type: ignore[no-untyped-def]
+        seen.append(tuple(original(*given, **named)))
+        return original(*given, **named)
+
+    monkeypatch.setattr(triton, "_loss_blocks", noted)
+    inputs = checks.draw((17,), 24, 40)
+    for forward, backward in zip(*CANDIDATES.values(), strict=True):
+        choices = {"forward": forward, "backward": backward}
+        table = Table().with_choices("linear_cross_entropy", key_of(*inputs), choices)
+        seen.clear()
+        with use_tuning(table):
+            check_exact(Impl.TRITON, linear_cross_entropy, inputs)
+        assert set(seen) == {forward, backward}

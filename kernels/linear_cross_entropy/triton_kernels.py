@@ -13,7 +13,7 @@ import triton.language as tl
 
 
 @triton.jit
-def _rows(matrix, index, count, column, width):  # type: ignore[no-untyped-def]
+def _loss_rows(matrix, index, count, column, width):  # type: ignore[no-untyped-def]
     """Rows `index` of a matrix [count, width], in the columns `column`; zeros outside of it."""
     inside = (index < count)[:, None] & (column < width)[None, :]
     offsets = index.to(tl.int64)[:, None] * width + column[None, :]
@@ -38,8 +38,8 @@ def _products(  # type: ignore[no-untyped-def]
     products = tl.zeros_like(like)
     for start in range(0, width, chunk):
         column = start + tl.arange(0, chunk)
-        left = _rows(a, a_index, a_count, column, width)
-        right = _rows(b, b_index, b_count, column, width)
+        left = _loss_rows(a, a_index, a_count, column, width)
+        right = _loss_rows(b, b_index, b_count, column, width)
         products += tl.dot(left, tl.trans(right), input_precision=precision)
     return products
 
@@ -71,14 +71,14 @@ def _log_sums(  # type: ignore[no-untyped-def]
     column = tl.arange(0, block)
     target = tl.load(targets + row, mask=row < rows, other=-100)
     if whole:
-        held = _rows(x, row, rows, column, width)
+        held = _loss_rows(x, row, rows, column, width)
     peak = tl.full([own], float("-inf"), wide)
     total = tl.zeros([own], wide)
     found = tl.zeros([own], wide)
     for start in range(first, min(first + span, vocab), walk):
         token = start + tl.arange(0, walk)
         if whole:
-            other = _rows(weight, token, vocab, column, width)
+            other = _loss_rows(weight, token, vocab, column, width)
             scores = tl.dot(held, tl.trans(other), input_precision=precision)
         else:
             like = tl.zeros([own, walk], wide)
@@ -124,11 +124,11 @@ def _slopes_of_x(  # type: ignore[no-untyped-def]
     target = tl.load(targets + row, mask=row < rows, other=-100)
     log_sum = tl.load(log_sums + row, mask=row < rows, other=0.0)
     if whole:
-        held = _rows(x, row, rows, column, width)
+        held = _loss_rows(x, row, rows, column, width)
     slopes = tl.zeros([own, block], wide)
     for start in range(first, min(first + span, vocab), walk):
         token = start + tl.arange(0, walk)
-        other = _rows(weight, token, vocab, column, width)
+        other = _loss_rows(weight, token, vocab, column, width)
         if whole:
             scores = tl.dot(held, tl.trans(other), input_precision=precision)
         else:
@@ -174,7 +174,7 @@ def _slopes_of_weight(  # type: ignore[no-untyped-def]
     column = tl.program_id(1) * block + tl.arange(0, block)
     first = tl.program_id(2) * span
     if whole:
-        held = _rows(weight, token, vocab, column, width)
+        held = _loss_rows(weight, token, vocab, column, width)
     if bias is not None:
         added = tl.load(bias + token, mask=token < vocab, other=0.0)
     slopes = tl.zeros([own, block], wide)
@@ -183,7 +183,7 @@ def _slopes_of_weight(  # type: ignore[no-untyped-def]
         row = start + tl.arange(0, walk)
         target = tl.load(targets + row, mask=row < rows, other=-100)
         log_sum = tl.load(log_sums + row, mask=row < rows, other=0.0)
-        other = _rows(x, row, rows, column, width)
+        other = _loss_rows(x, row, rows, column, width)
         if whole:
             scores = tl.dot(held, tl.trans(other), input_precision=precision)
         else:

@@ -9,9 +9,13 @@ import torch
 import triton
 from torch import Tensor
 
-from nas.kernels.poly_norm import triton_kernels as kernels
-from nas.kernels.runtime import rows as tiling
-from nas.kernels.runtime.rows import as_rows, cut
+from nas.kernels.poly_norm.triton_kernels import (
+    differentiate_long_poly_rows,
+    differentiate_poly_rows,
+    poly_long_rows,
+    poly_rows,
+)
+from nas.kernels.runtime.rows import as_rows, cut, programs_of
 
 
 class _PolyNorm(torch.autograd.Function):
@@ -23,7 +27,7 @@ class _PolyNorm(torch.autograd.Function):
         scales = x.new_empty(rows, 3, dtype=torch.promote_types(x.dtype, torch.float32))
         tiles = cut(width)
         if rows:
-            kernel = kernels.poly_rows if tiles.whole else kernels.poly_long_rows
+            kernel = poly_rows if tiles.whole else poly_long_rows
             kernel[(triton.cdiv(rows, tiles.rows),)](
                 flat, factors, bias, y, scales, rows, width, flat.stride(0), eps,
                 tile_rows=tiles.rows, block=tiles.block, num_warps=tiles.warps,
@@ -40,10 +44,10 @@ class _PolyNorm(torch.autograd.Function):
         rows, width = flat.shape
         dx = torch.empty_like(x, memory_format=torch.contiguous_format)
         tiles = cut(width)
-        programs = min(triton.cdiv(rows, tiles.rows), tiling.PROGRAMS)
+        programs = programs_of(triton.cdiv(rows, tiles.rows))
         sums = scales.new_empty(programs, 4)  # [P, 4]: for a_1, a_2, a_3 and b
         if rows:
-            kernel = kernels.differentiate_rows if tiles.whole else kernels.differentiate_long_rows
+            kernel = differentiate_poly_rows if tiles.whole else differentiate_long_poly_rows
             kernel[(programs,)](
                 flat, factors, scales, grad, dx, sums, rows, width, flat.stride(0),
                 grad.stride(0), tile_rows=tiles.rows, block=tiles.block, num_warps=tiles.warps,
@@ -53,6 +57,6 @@ class _PolyNorm(torch.autograd.Function):
 
 
 def poly_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """``y = a_1 norm(x) + a_2 norm(x^2) + a_3 norm(x^3) + b``; see ``api``."""
+    """``y = a_1 norm(x) + a_2 norm(x^2) + a_3 norm(x^3) + b``."""
     y: Tensor = _PolyNorm.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]
     return y

@@ -89,7 +89,7 @@ def poly_long_rows(  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def differentiate_rows(  # type: ignore[no-untyped-def]
+def differentiate_poly_rows(  # type: ignore[no-untyped-def]
     x, weight, scales, dy, dx, sums, rows, width, x_stride, dy_stride,
     tile_rows: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
@@ -137,7 +137,7 @@ def differentiate_rows(  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def differentiate_long_rows(  # type: ignore[no-untyped-def]
+def differentiate_long_poly_rows(  # type: ignore[no-untyped-def]
     x, weight, scales, dy, dx, sums, rows, width, x_stride, dy_stride,
     tile_rows: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip

@@ -9,5 +9,5 @@ from nas.kernels.row_norm.triton import row_norm
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """``y = weight * x / sqrt(mean(x^2) + eps)`` over the last axis; see ``api``."""
+    """``y = weight * x / sqrt(mean(x^2) + eps)`` over the last axis."""
     return row_norm(x, weight, None, eps, centred=False)

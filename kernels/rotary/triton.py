@@ -81,16 +81,16 @@ class _Rotary(torch.autograd.Function):
         positions = position if isinstance(position, Tensor) else None
         ctx.save_for_backward(frequencies, positions)
         ctx.start = 0 if isinstance(position, Tensor) else position
-        return _launch(q, k, frequencies, positions, ctx.start, inverse=False)
+        return _rotary_launch(q, k, frequencies, positions, ctx.start, inverse=False)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, dq: Tensor, dk: Tensor) -> tuple[Tensor, Tensor, None, None]:
         frequencies, positions = ctx.saved_tensors
-        return *_launch(dq, dk, frequencies, positions, ctx.start, inverse=True), None, None
+        return *_rotary_launch(dq, dk, frequencies, positions, ctx.start, inverse=True), None, None
 
 
-def _launch(
+def _rotary_launch(
     q: Tensor, k: Tensor, frequencies: Tensor, positions: Tensor | None, start: int, *,
     inverse: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
@@ -98,7 +98,7 @@ def _launch(
     turned = _empty_like(q), _empty_like(k)
     batch, heads, time, width = q.shape
     key_heads, half = k.shape[1], frequencies.shape[0]
-    of_position = (0, 0) if positions is None else _strides(positions)
+    of_position = (0, 0) if positions is None else _rotary_strides(positions)
     block = triton.next_power_of_2(max(half, 1))
     rest = triton.next_power_of_2(width - 2 * half) if width > 2 * half else 0
     most = min(_PAIRS // block, _REST // max(rest, 1))
@@ -121,7 +121,7 @@ def _empty_like(x: Tensor) -> Tensor:
     return y if y.stride(3) == 1 else torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
-def _strides(x: Tensor) -> tuple[int, ...]:
+def _rotary_strides(x: Tensor) -> tuple[int, ...]:
     """With 0 where an axis of length 1 stands for any length."""
     steps = zip(x.shape, x.stride(), strict=True)
     return tuple(0 if size == 1 else step for size, step in steps)
@@ -130,6 +130,6 @@ def _strides(x: Tensor) -> tuple[int, ...]:
 def rotary(
     q: Tensor, k: Tensor, frequencies: Tensor, position: int | Tensor = 0
 ) -> tuple[Tensor, Tensor]:
-    """Channels i and i + R/2 turned by position x frequency i; see ``api``."""
+    """Channels i and i + R/2 turned by position x frequency i."""
     turned: tuple[Tensor, Tensor] = _Rotary.apply(q, k, frequencies, position)  # type: ignore[no-untyped-call]
     return turned

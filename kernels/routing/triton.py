@@ -14,15 +14,15 @@ from nas.kernels.routing.triton_kernels import (
     _count,
     _gather,
     _place,
+    _routing_weight_gradient,
     _sum_copies,
-    _weight_gradient,
 )
 
 _COPIES = 128
 """Copies of a block: each is compared with each, 128 pairs for a thread."""
 _EXPERTS = 32
 """Experts that a program looks at in one step."""
-_BLOCKS = 64
+_ROUTING_BLOCKS = 64
 """Blocks of copies that are added up in one step."""
 _ANY = 2**31 - 1
 
@@ -41,7 +41,14 @@ def route(chosen: Tensor, experts: int, capacity: int | None) -> tuple[Tensor, T
     if copies:
         _count[(blocks,)](chosen, turns, counts, copies, experts, copy_block=_COPIES)
     _add_up[(triton.cdiv(experts, _EXPERTS),)](
-        counts, before, sizes, blocks, experts, most, many_blocks=_BLOCKS, expert_block=_EXPERTS
+        counts,
+        before,
+        sizes,
+        blocks,
+        experts,
+        most,
+        many_blocks=_ROUTING_BLOCKS,
+        expert_block=_EXPERTS,
     )
     if copies:
         _place[(blocks,)](
@@ -51,7 +58,7 @@ def route(chosen: Tensor, experts: int, capacity: int | None) -> tuple[Tensor, T
     return order, places, sizes
 
 
-def _tile(width: int) -> tuple[int, int]:
+def _routing_tile(width: int) -> tuple[int, int]:
     """Rows and columns of a tile: 2048 values, 16 for a thread, and at most 256 columns, so that
     a row is read in pieces of up to 512 bytes."""
     columns = max(16, min(256, triton.next_power_of_2(width)))
@@ -61,7 +68,7 @@ def _tile(width: int) -> tuple[int, int]:
 def _gathered(x: Tensor, weights: Tensor | None, order: Tensor, copies: int) -> Tensor:
     count, width = len(order), x.shape[1]
     rows = x.new_empty(count, width)
-    high, broad = _tile(width)
+    high, broad = _routing_tile(width)
     if rows.numel():
         _gather[triton.cdiv(count, high), triton.cdiv(width, broad)](
             x, weights, order, rows, count, width, copies,
@@ -73,7 +80,7 @@ def _gathered(x: Tensor, weights: Tensor | None, order: Tensor, copies: int) -> 
 def _summed(rows: Tensor, weights: Tensor | None, places: Tensor) -> Tensor:
     (tokens, copies), width = places.shape, rows.shape[1]
     y = rows.new_empty(tokens, width)
-    high, broad = _tile(width)
+    high, broad = _routing_tile(width)
     if y.numel():
         _sum_copies[triton.cdiv(tokens, high), triton.cdiv(width, broad)](
             rows, weights, places, y, tokens, width, copies,
@@ -113,9 +120,9 @@ class _Combine(torch.autograd.Function):
             drows = _gathered(dy, weights, order, copies)
         if ctx.needs_input_grad[1]:
             dweights = torch.empty_like(weights)
-            high, broad = _tile(width)
+            high, broad = _routing_tile(width)
             if tokens:
-                _weight_gradient[triton.cdiv(tokens, high), copies](
+                _routing_weight_gradient[triton.cdiv(tokens, high), copies](
                     rows, dy, places, dweights, tokens, width, copies,
                     token_block=high, width_block=broad,
                 )  # fmt: skip
@@ -123,13 +130,13 @@ class _Combine(torch.autograd.Function):
 
 
 def dispatch(x: Tensor, order: Tensor, places: Tensor) -> Tensor:
-    """Rows sorted by expert, with zeros after the last: x [N, D] -> [M, D]; see ``api``."""
+    """Rows sorted by expert, with zeros after the last: x [N, D] -> [M, D]."""
     rows: Tensor = _Dispatch.apply(x, order, places.contiguous())  # type: ignore[no-untyped-call]
     return rows
 
 
 def combine(rows: Tensor, weights: Tensor, order: Tensor, places: Tensor) -> Tensor:
-    """The weighted sum of the rows of each token's copies; see ``api``."""
+    """The weighted sum of the rows of each token's copies."""
     places = places.contiguous()
     y: Tensor = _Combine.apply(rows, weights, order, places)  # type: ignore[no-untyped-call]
     return y

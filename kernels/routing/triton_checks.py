@@ -32,7 +32,7 @@ def test_triton_holds_to(check: checks.Check) -> None:
 def test_many_blocks_of_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     """What thousands of copies bring about, at sizes that the interpreter manages."""
     monkeypatch.setattr(f"{MODULE}._COPIES", 16)
-    monkeypatch.setattr(f"{MODULE}._BLOCKS", 2)
+    monkeypatch.setattr(f"{MODULE}._ROUTING_BLOCKS", 2)
     checks.check_routes(Impl.TRITON, 50, 2, 5, 1)
 
 

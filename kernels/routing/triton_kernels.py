@@ -120,7 +120,7 @@ def _sum_copies(  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _weight_gradient(  # type: ignore[no-untyped-def]
+def _routing_weight_gradient(  # type: ignore[no-untyped-def]
     rows, dy, places, dweights, tokens, width, copies,
     token_block: tl.constexpr, width_block: tl.constexpr,
 ):  # fmt: skip

@@ -12,9 +12,13 @@ import torch
 import triton
 from torch import Tensor
 
-from nas.kernels.row_norm import triton_backward, triton_forward
-from nas.kernels.runtime import rows as tiling
-from nas.kernels.runtime.rows import as_rows, cut
+from nas.kernels.row_norm.triton_backward import (
+    differentiate_long_rows,
+    differentiate_rows,
+    sum_long_rows,
+)
+from nas.kernels.row_norm.triton_forward import normalise_long_rows, normalise_rows
+from nas.kernels.runtime.rows import as_rows, cut, programs_of
 
 
 class _RowNorm(torch.autograd.Function):
@@ -64,13 +68,11 @@ def _forward(
     tensors = (flat, added, weight.contiguous(), _contiguous(bias), y, total, means, scales)
     tiles = cut(width)
     if rows and tiles.whole:
-        triton_forward.normalise_rows[(triton.cdiv(rows, tiles.rows),)](
+        normalise_rows[(triton.cdiv(rows, tiles.rows),)](
             *tensors, *sizes, tile_rows=tiles.rows, block=tiles.block, num_warps=tiles.warps
         )
     elif rows:
-        triton_forward.normalise_long_rows[(rows,)](
-            *tensors, *sizes, block=tiles.block, num_warps=tiles.warps
-        )
+        normalise_long_rows[(rows,)](*tensors, *sizes, block=tiles.block, num_warps=tiles.warps)
     return y, total, means, scales
 
 
@@ -83,7 +85,7 @@ def _backward(
     more = None if dtotal is None else as_rows(dtotal)
     rows, width = flat.shape
     tiles = cut(width)
-    programs = max(1, min(triton.cdiv(rows, tiles.rows), tiling.PROGRAMS))
+    programs = max(1, programs_of(triton.cdiv(rows, tiles.rows)))
     dx = torch.empty_like(h, dtype=x_dtype, memory_format=torch.contiguous_format)
     # Where both have one type they have one gradient. Without a residual h is x, so they do.
     dresidual = None if h.dtype == x_dtype else torch.empty_like(dx, dtype=h.dtype)
@@ -94,17 +96,17 @@ def _backward(
     tensors = (flat, weight.contiguous(), means, scales, grad, more, dx, dresidual)
     centred = means is not None
     if tiles.whole:
-        triton_backward.differentiate_rows[(programs,)](
+        differentiate_rows[(programs,)](
             *tensors, dweight, dbias, rows, width, *strides, more_stride, centred,
             tile_rows=tiles.rows, block=tiles.block, num_warps=tiles.warps,
         )  # fmt: skip
     else:
         if rows:
-            triton_backward.differentiate_long_rows[(rows,)](
+            differentiate_long_rows[(rows,)](
                 *tensors, width, *strides, more_stride, centred,
                 block=tiles.block, num_warps=tiles.warps,
             )  # fmt: skip
-        triton_backward.sum_long_rows[(programs, triton.cdiv(width, 1024))](
+        sum_long_rows[(programs, triton.cdiv(width, 1024))](
             flat, means, scales, grad, dweight, dbias, rows, width, *strides, centred, block=1024
         )
     bias_sums = None if dbias is None else dbias.sum(dim=0).to(bias_dtype)

@@ -47,3 +47,8 @@ def cut(width: int) -> Tiles:
     if padded > LONGEST:
         return Tiles(rows=1, block=BLOCK, whole=False, warps=8)
     return Tiles(rows=max(1, TILE // padded), block=padded, whole=True, warps=max(4, padded // 256))
+
+
+def programs_of(tiles: int) -> int:
+    """How many programs share ``tiles`` tiles where gradients are summed over them."""
+    return min(tiles, PROGRAMS)

@@ -35,8 +35,7 @@ def selective_scan(
     read: Tensor,
     state: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """``h_t = exp(step_t rates) h_{t-1} + step_t write_t x_t``, ``y_t = sum_n read_t h_t``; see
-    ``api``."""
+    """``h_t = exp(step_t rates) h_{t-1} + step_t write_t x_t``, ``y_t = sum_n read_t h_t``."""
     dtype = torch.promote_types(x.dtype, torch.float32)
     rates = rates.to(dtype).contiguous()
     state = None if state is None else state.to(dtype).contiguous()

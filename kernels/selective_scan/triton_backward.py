@@ -19,7 +19,7 @@ from nas.kernels.selective_scan.triton_shared import (
     expanded,
     kind_of,
     load_gain,
-    load_rows,
+    load_scan_rows,
     place_of_states,
     sizes_of,
     wide_of,
@@ -79,10 +79,10 @@ def _selective_flows(  # type: ignore[no-untyped-def]
     used = (length + block_time - 1) // block_time
     for back in range(used):
         rows = first + (used - 1 - back) * block_time + row
-        dt = load_rows(
+        dt = load_scan_rows(
             step + batch * s_batch, rows, column, time, channels, s_time, s_channel, wide
         )
-        grad = load_rows(
+        grad = load_scan_rows(
             dy + batch * time * channels, rows, column, time, channels, channels, 1, wide
         )
         reading = load_gain(
@@ -205,8 +205,8 @@ def _selective_backward(  # type: ignore[no-untyped-def]
     for tile in range(used):
         before = tl.where(tile_index == tile, h[None, :, :], before)
         rows = index * chunk + tile * block_time + row
-        u = load_rows(x, rows, column, time, channels, x_time, x_channel, wide)
-        dt = load_rows(step, rows, column, time, channels, s_time, s_channel, wide)
+        u = load_scan_rows(x, rows, column, time, channels, x_time, x_channel, wide)
+        dt = load_scan_rows(step, rows, column, time, channels, s_time, s_channel, wide)
         gain = load_gain(
             write,
             rows,
@@ -231,9 +231,9 @@ def _selective_backward(  # type: ignore[no-untyped-def]
     for back in range(used):
         tile = used - 1 - back
         rows = index * chunk + tile * block_time + row
-        u = load_rows(x, rows, column, time, channels, x_time, x_channel, wide)
-        dt = load_rows(step, rows, column, time, channels, s_time, s_channel, wide)
-        grad = load_rows(
+        u = load_scan_rows(x, rows, column, time, channels, x_time, x_channel, wide)
+        dt = load_scan_rows(step, rows, column, time, channels, s_time, s_channel, wide)
+        grad = load_scan_rows(
             dy + batch * time * channels, rows, column, time, channels, channels, 1, wide
         )
         gain = load_gain(

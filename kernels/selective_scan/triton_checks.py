@@ -19,7 +19,9 @@ def short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several chunks, tiles and blocks of channels at lengths that the interpreter can do."""
     shared = "nas.kernels.selective_scan.triton_shared.blocks_of"
     monkeypatch.setattr(shared, lambda states, channels: SMALL)
-    monkeypatch.setattr("nas.kernels.diagonal_scan.triton._blocks", lambda channels: SMALL_SCAN)
+    monkeypatch.setattr(
+        "nas.kernels.diagonal_scan.triton._scan_blocks", lambda channels: SMALL_SCAN
+    )
 
 
 @pytest.mark.parametrize("kind", checks.KINDS)

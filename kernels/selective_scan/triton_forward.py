@@ -14,7 +14,7 @@ from nas.kernels.selective_scan.triton_shared import (
     expanded,
     kind_of,
     load_gain,
-    load_rows,
+    load_scan_rows,
     place_of_states,
     sizes_of,
     wide_of,
@@ -64,8 +64,10 @@ def _selective_ends(  # type: ignore[no-untyped-def]
     length = tl.minimum(chunk, time - (tl.program_id(0) % chunks) * chunk)
     for start in range(0, length, block_time):
         rows = first + start + row
-        u = load_rows(x + batch * x_batch, rows, column, time, channels, x_time, x_channel, wide)
-        dt = load_rows(
+        u = load_scan_rows(
+            x + batch * x_batch, rows, column, time, channels, x_time, x_channel, wide
+        )
+        dt = load_scan_rows(
             step + batch * s_batch, rows, column, time, channels, s_time, s_channel, wide
         )
         gain = load_gain(
@@ -141,8 +143,10 @@ def _selective_forward(  # type: ignore[no-untyped-def]
     length = tl.minimum(chunk, time - (tl.program_id(0) % chunks) * chunk)
     for start in range(0, length, block_time):
         rows = index * chunk + start + row
-        u = load_rows(x + batch * x_batch, rows, column, time, channels, x_time, x_channel, wide)
-        dt = load_rows(
+        u = load_scan_rows(
+            x + batch * x_batch, rows, column, time, channels, x_time, x_channel, wide
+        )
+        dt = load_scan_rows(
             step + batch * s_batch, rows, column, time, channels, s_time, s_channel, wide
         )
         gain = load_gain(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def load_rows(x, rows, column, time, channels, x_time, x_channel, wide: tl.constexpr):  # type: ignore[no-untyped-def]
+def load_scan_rows(x, rows, column, time, channels, x_time, x_channel, wide: tl.constexpr):  # type: ignore[no-untyped-def]
     """[rows, columns] of one sequence [T, E]; zero outside."""
     known = (rows < time)[:, None] & (column < channels)[None, :]
     place = rows[:, None] * x_time + column[None, :] * x_channel
@@ -109,8 +109,12 @@ def sizes_of(x: Tensor, rates: Tensor) -> Sizes:
     return Sizes(x.shape[0], x.shape[1], states, channels, blocks_of(states, channels))
 
 
-SHARED, FIXED, FREE = 0, 1, 2
-"""A gain that all channels share, one that all times share, and one of neither kind."""
+SHARED = 0
+"""A gain that all channels share."""
+FIXED = 1
+"""One that all times share."""
+FREE = 2
+"""One of neither kind."""
 
 
 def kind_of(gain: Tensor) -> int:

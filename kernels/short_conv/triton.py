@@ -10,13 +10,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_PROGRAMS = 1024
+_CONV_PROGRAMS = 1024
 """About this many programs share the gradient of the weight; fixed, so that its sums come out the
 same every time."""
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _rows(x, latest, batch, at, column, time, channels, x_batch, x_time, width: tl.constexpr):  # type: ignore[no-untyped-def]
+def _conv_rows(x, latest, batch, at, column, time, channels, x_batch, x_time, width: tl.constexpr):  # type: ignore[no-untyped-def]
     """Inputs at times `at`, [rows, columns]: before 0 from `latest` if there is any, else zero."""
     known = (at < time)[:, None] & (column < channels)[None, :]
     start = x + batch * x_batch + column[None, :]
@@ -56,7 +56,7 @@ def _short_conv_forward(  # type: ignore[no-untyped-def]
     total = tl.zeros((block_time, block_channels), dtype=wide)
     for tap in range(width):
         at = rows + (tap - (width - 1))
-        values = _rows(x, latest, batch, at, column, time, channels, x_batch, x_time, width)
+        values = _conv_rows(x, latest, batch, at, column, time, channels, x_batch, x_time, width)
         w = tl.load(weight + column * width + tap, mask=inside, other=0.0).to(wide)
         total += values.to(wide) * w[None, :]
     if bias is not None:
@@ -110,7 +110,7 @@ def _short_conv_backward(  # type: ignore[no-untyped-def]
         rows = (tile % tiles).to(tl.int64) * block_time + tl.arange(0, block_time)
         if dlatest is not None:
             rows -= width - 1
-        values = _rows(x, latest, batch, rows, column, time, channels, x_batch, x_time, width)
+        values = _conv_rows(x, latest, batch, rows, column, time, channels, x_batch, x_time, width)
         values = values.to(wide)
         grad = tl.zeros((block_time, block_channels), dtype=wide)
         for tap in range(width):
@@ -138,7 +138,7 @@ def _short_conv_backward(  # type: ignore[no-untyped-def]
         tl.store(dbias + program * channels + column, bias_sums, mask=inside)
 
 
-def _blocks(time: int, channels: int, width: int) -> dict[str, int]:
+def _conv_blocks(time: int, channels: int, width: int) -> dict[str, int]:
     """Tiles of 16 x 128: rows of 256 bytes in bfloat16, and 16 values a thread for each of the few
     tiles that are alive at once. Narrower for wide filters, whose sums fill the registers."""
     columns = 128 if width <= 16 else 32
@@ -165,7 +165,7 @@ def _launch_forward(
     batch, time, channels = x.shape
     dtype = x.dtype if dy is None else torch.promote_types(x.dtype, torch.float32)
     out = x.new_empty(x.shape, dtype=dtype)
-    blocks = _blocks(time, channels, weight.shape[1])
+    blocks = _conv_blocks(time, channels, weight.shape[1])
     tiles = triton.cdiv(time, blocks["block_time"])
     grid = (batch * tiles, triton.cdiv(channels, blocks["block_channels"]))
     sizes = (time, channels, x.stride(0), x.stride(1), tiles)
@@ -206,11 +206,11 @@ class _ShortConv(torch.autograd.Function):
         wanted = latest is not None and ctx.needs_input_grad[3]
         dx = x.new_empty(x.shape)
         dlatest = torch.empty_like(latest) if wanted else None
-        blocks = _blocks(time, channels, width)
+        blocks = _conv_blocks(time, channels, width)
         tiles = triton.cdiv(time + wanted * (width - 1), blocks["block_time"])
         across = triton.cdiv(channels, blocks["block_channels"])
         # few programs where the weight is long, for each leaves sums as large as the weight
-        programs = max(1, min(batch * tiles, _PROGRAMS // across // triton.cdiv(width, 8)))
+        programs = max(1, min(batch * tiles, _CONV_PROGRAMS // across // triton.cdiv(width, 8)))
         dtype = torch.promote_types(x.dtype, torch.float32)
         dweight = x.new_zeros(programs, width, channels, dtype=dtype)
         dbias = None if bias is None else x.new_zeros(programs, channels, dtype=dtype)
@@ -236,7 +236,7 @@ def short_conv(
     latest: Tensor | None = None,
     activation: str | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """``y_t = sum_{j < W} weight_j x_{t - W + 1 + j} + bias``, then the activation; see ``api``."""
+    """``y_t = sum_{j < W} weight_j x_{t - W + 1 + j} + bias``, then the activation."""
     time, past = x.shape[1], weight.shape[1] - 1
     x = x if x.stride(2) == 1 else x.contiguous()
     latest = None if latest is None else latest.to(x.dtype).contiguous()

@@ -31,13 +31,13 @@ def test_low_precision(dtype: torch.dtype, activation: str | None) -> None:
 
 
 def test_several_tiles_for_one_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.kernels.short_conv.triton._PROGRAMS", 2)
+    monkeypatch.setattr("nas.kernels.short_conv.triton._CONV_PROGRAMS", 2)
     checks.check_values(IMPL, 70, 4, "all", "silu")
 
 
 def test_several_blocks_of_channels(monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = {"block_time": 4, "block_channels": 2, "num_warps": 4}
-    monkeypatch.setattr("nas.kernels.short_conv.triton._blocks", lambda *_: blocks)
+    monkeypatch.setattr("nas.kernels.short_conv.triton._conv_blocks", lambda *_: blocks)
     checks.check_values(IMPL, 9, 3, "all", "silu")
 
 

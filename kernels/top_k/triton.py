@@ -70,7 +70,7 @@ def _spread(  # type: ignore[no-untyped-def]
     tl.store(dscores + row[:, None] * entries + column[None, :], grad, mask=inside)
 
 
-def _blocks(entries: int) -> dict[str, int]:
+def _top_k_blocks(entries: int) -> dict[str, int]:
     """Whole rows, several for a program while they are short: up to 2048 entries, or 8 to 16 for a
     thread, but at most 32 rows, so that 16k rows still make 512 programs."""
     entry_block = triton.next_power_of_2(entries)
@@ -88,7 +88,7 @@ class _TopK(torch.autograd.Function):
         rows, entries = flat.shape
         values = flat.new_empty(rows, k)
         indices = torch.empty(rows, k, dtype=torch.int64, device=flat.device)
-        blocks = _blocks(entries)
+        blocks = _top_k_blocks(entries)
         if rows:
             grid = (triton.cdiv(rows, blocks["row_block"]),)
             wide = flat.dtype == torch.float64
@@ -107,7 +107,7 @@ class _TopK(torch.autograd.Function):
         entries = ctx.shape[-1]
         dvalues = dvalues.reshape(rows, k).contiguous()
         dscores = dvalues.new_empty(rows, entries)
-        blocks = _blocks(entries)
+        blocks = _top_k_blocks(entries)
         if rows:
             grid = (triton.cdiv(rows, blocks["row_block"]),)
             _spread[grid](dvalues, indices, dscores, rows, entries, k, **blocks)
@@ -115,7 +115,7 @@ class _TopK(torch.autograd.Function):
 
 
 def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The K largest of scores [..., E] in descending order, and where they stand; see ``api``."""
+    """The K largest of scores [..., E] in descending order, and where they stand."""
     if scores.shape[-1] > MAX_ENTRIES:
         raise Unsupported(
             f"top_k: implementation 'triton' takes rows of at most {MAX_ENTRIES} entries, "

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from nas.cli.backend import backend, stateless
 from nas.inputs import read_file
+from nas.views import KernelForm
 
 app = typer.Typer(
     help="Neural architecture search for transformer-like models.",
@@ -405,6 +406,10 @@ def export(
         Optional[int],  # noqa: UP045
         typer.Option(help="Of a nested model: cut out this prefix, 0 is the smallest."),
     ] = None,
+    kernels: Annotated[
+        Optional[KernelForm],  # noqa: UP045
+        typer.Option(help="Write the kernels of the model's ops as a second file."),
+    ] = None,
     as_json: Json = False,
     server: Server = None,
 ) -> None:
@@ -414,19 +419,28 @@ def export(
     if knee and number is not None:
         raise BadInput("give either the number of a trial or --knee, not both")
     with backend(server) as verbs:
-        done = verbs.export(name, trial=number, prefix=prefix, out=out)
+        done = verbs.export(name, trial=number, prefix=prefix, kernels=kernels, out=out)
     if as_json:
         show(done)
         return
     print(f"trial {done.trial} ({done.architecture}) exported and verified in {done.folder}:")
     for file in done.files:
         print(f"  {file.name:22} {file.bytes:>12,} bytes")
+    if found := done.certificate.get("kernels"):
+        _print_kernels(found)
     for found in done.remeasured:
         if "@" not in found.metric:
             print(f"  measured again: {found.metric} {found.value:.4g} {found.unit}")
     if done.remeasuring:
         print(f"  not measured again: {done.remeasuring}")
     print(f"run it: python {Path(done.folder) / 'model.py'}")
+
+
+def _print_kernels(kernels: dict[str, Any]) -> None:
+    """What the second file holds, and how it was checked."""
+    print(f"  kernels of {', '.join(kernels['ops'])}: {kernels['ran']}")
+    if kernels["without"]:
+        print(f"  in plain torch, having none: {', '.join(kernels['without'])}")
 
 
 @app.command()

@@ -2,7 +2,8 @@
 
 Names are followed from the plan's targets through our own modules. Of an op in ``nas.kernels`` the
 plain-torch form is taken: what ``nas.kernels.<op>.api`` offers is defined under the same name in
-``nas.kernels.<op>.chunked``, which is what the search runs on a CPU.
+``nas.kernels.<op>.chunked``, which is what the search runs on a CPU. Its Triton form is a file of
+its own (``carried.py``).
 """
 
 import builtins
@@ -28,12 +29,23 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Op:
+    """A function that ``nas.kernels.<op>.api`` offers."""
+
+    package: str
+    """``nas.kernels.<op>``"""
+    name: str
+
+
+@dataclass(frozen=True)
 class Collected:
     """Everything that a plan needs."""
 
     sections: tuple[Section, ...]
     """Dependencies first; inside a section, the order of the module."""
     imports: tuple[Import, ...]
+    ops: tuple["Op", ...] = ()
+    """Ops whose plain-torch form is among the definitions, in the order in which they were met."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -58,14 +70,17 @@ def spelling(target: str) -> str:
     return f"nn.{name}" if module == "torch.nn" else name
 
 
-def collect(targets: Iterable[str], reserved: Iterable[str] = ()) -> Collected:
+def collect(
+    targets: Iterable[str], reserved: Iterable[str] = (), *, packages: Iterable[str] = ()
+) -> Collected:
     """The source behind some targets, each ``package.module:Name``.
 
-    `reserved` are names that the file defines itself. Raises ExportRefused naming the culprits: an
+    `reserved` are names that the file defines itself; `packages` are those that it may import
+    besides torch and the standard library. Raises ExportRefused naming the culprits: an
     import that is neither torch, the standard library nor ours; two different things of one name; a
     name that cannot be found.
     """
-    search = _Search()
+    search = _Search(packages)
     for target in dict.fromkeys(targets):
         search.follow_target(target)
     search.settle_annotations()
@@ -79,7 +94,10 @@ def collect(targets: Iterable[str], reserved: Iterable[str] = ()) -> Collected:
 class _Search:
     """Follows names from module to module."""
 
-    def __init__(self) -> None:
+    def __init__(self, packages: Iterable[str]) -> None:
+        self.allowed = frozenset(packages)  # besides torch and the standard library
+        self.ops: dict[Op, None] = {}
+        self.renamed: dict[tuple[str, str], str] = {}  # definitions that go by another name here
         self.modules: dict[str, ModuleSource] = {}
         self.needs: dict[str, set[str]] = {}  # definitions wanted of each module
         self.reads: dict[str, dict[str, None]] = {}  # the modules that each module reads, in order
@@ -91,7 +109,7 @@ class _Search:
         whole = Import(module, name)
         if module == "torch.nn":
             self.keep_import(Import("torch", "nn"), "the plan")
-        elif whole.allowed:
+        elif self.may_import(whole):
             self.keep_import(whole, "the plan")
         else:
             self.packages.add(whole.package)
@@ -110,7 +128,7 @@ class _Search:
         self.needs[module].add(name)
         definition = source.definitions[name]
         for item in definition.inner_imports:
-            if not item.allowed:
+            if not self.may_import(item):
                 raise ExportRefused(f"export: {module}.{name} imports {item.module}; {_RULE}")
         for used in sorted(definition.names - {name}):
             self.follow_use(source, definition, used)
@@ -127,18 +145,36 @@ class _Search:
             )
 
     def follow_import(self, source: ModuleSource, item: Import) -> None:
-        if item.allowed:
+        if self.may_import(item):
             self.keep_import(item, source.name)
             return
-        if item.name is None or item.alias is not None:
+        if item.name is None or (item.alias is not None and not self.rename(item)):
             raise ExportRefused(
                 f"export: {source.name} imports {item.module} under another name; "
                 "write `from module import name` for what an exported file needs"
             )
         kernel = _KERNEL.fullmatch(item.module)
         target = f"{kernel['op']}.chunked" if kernel else item.module
+        if kernel:
+            self.ops[Op(kernel["op"], item.name)] = None
         self.reads[source.name][target] = None
         self.follow(target, item.name)
+
+    def may_import(self, item: Import) -> bool:
+        return item.allowed or item.package in self.allowed
+
+    def rename(self, item: Import) -> bool:
+        """Whether the definition can go by the name under which it is imported: a function that
+        does not name itself, as in ``from .chunked import scan as scan_in_torch``."""
+        if item.alias is None or item.name is None:
+            return False
+        try:
+            definition = self.module(item.module).definitions.get(item.name)
+        except ExportRefused:  # a module under another name, not a definition
+            return False
+        if definition is None or not definition.is_block or item.name in definition.names:
+            return False
+        return self.renamed.setdefault((item.module, item.name), item.alias) == item.alias
 
     def follow_quoted_imports(self, source: ModuleSource, quoted: QuotedAnnotation) -> None:
         """Imported names of a quoted annotation; definitions wait for `settle_annotations`."""
@@ -186,7 +222,7 @@ class _Search:
         source = self.modules[name] = read_module(name)
         self.needs[name], self.reads[name] = set(), {}
         for item in source.imports.values():
-            if not item.allowed and item.package not in self.packages:
+            if not self.may_import(item) and item.package not in self.packages:
                 raise ExportRefused(f"export: {name} imports {item.module}; {_RULE}")
         return source
 
@@ -209,7 +245,7 @@ class _Search:
                     f"export: {item.bound} is {_describe(item)} in {origin} and a definition in "
                     f"{taken[item.bound].module}; rename one of them"
                 )
-        return Collected(tuple(sections), imports)
+        return Collected(tuple(sections), imports, tuple(self.ops))
 
     def is_new(self, definition: Definition, taken: dict[str, Definition]) -> bool:
         """Equal text in two modules is one definition; different text is refused."""
@@ -230,7 +266,11 @@ class _Search:
                 line = lines[quoted.line].encode()  # ast counts columns in bytes
                 line = line[: quoted.start] + f'"{kept}"'.encode() + line[quoted.end :]
                 lines[quoted.line] = line.decode()
-        return Definition(definition.module, definition.name, "\n".join(lines))
+        text, name = "\n".join(lines), definition.name
+        if alias := self.renamed.get((definition.module, name)):
+            text = re.sub(rf"^(def|class) {name}\b", rf"\1 {alias}", text, count=1, flags=re.M)
+            name = alias
+        return Definition(definition.module, name, text)
 
     def ordered(self) -> list[str]:
         """Modules, each after those that it reads."""

@@ -1,6 +1,7 @@
 """The folder of an export: written beside its place, checked, and moved in only if the check holds.
 
-model.py, architecture.json, certificate.json, and weights.safetensors where weights were kept.
+model.py, architecture.json, certificate.json, weights.safetensors where weights were kept, and
+model_triton.py where it carries kernels.
 """
 
 import json
@@ -12,12 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.errors import Conflict, ExportRefused, NotFound
+from nas.export.carried import carried_by
 from nas.export.certificate import FORMAT, Certificate
 from nas.export.header import Header
 from nas.export.verify import Subject, verify
-from nas.export.write import write_model
+from nas.export.verify_kernels import Pair, verify_kernels
+from nas.export.write import write_kernels, write_model
 from nas.search_spaces.architecture import Architecture
 
+KERNELS = "model_triton.py"
 MODEL, ARCHITECTURE = "model.py", "architecture.json"
 WEIGHTS, CERTIFICATE = "weights.safetensors", "certificate.json"
 _LEFT_BY_PYTHON = "__pycache__"
@@ -44,19 +48,25 @@ def export(
     weights: Path | None = None,
     seed: int = 0,
     threads: int = 1,
+    kernels: bool = False,
 ) -> Exported:
     """Write an architecture as code into the folder `out`, and prove it.
 
     `seed` is the one that the search drew the initial weights from; `weights` a safetensors file of
-    trained ones. An earlier export in `out` is replaced.
+    trained ones. With `kernels` a second file holds the Triton kernels of its ops. An earlier
+    export in `out` is replaced.
 
-    Raises ExportRefused where the code cannot be written or a check fails, Conflict where `out`
-    holds something else, NotFound where `weights` is no file. In each case `out` is left as it was.
+    Raises ExportRefused where the code cannot be written, a check fails or no op has kernels;
+    Conflict where `out` holds something else; NotFound where `weights` is no file. In each case
+    `out` is left as it was.
     """
     if weights is not None and not weights.is_file():
         raise NotFound(f"export: there is no file of weights at {weights}")
+    carried = carried_by(architecture) if kernels else None
     with replacing(out) as stage:
-        text = write_model(architecture, header, seed=seed, weights=weights is not None)
+        text = write_model(
+            architecture, header, seed=seed, weights=weights is not None, carried=carried
+        )
         (stage / MODEL).write_text(text, encoding="utf-8")
         described = json.dumps(architecture.model_dump(mode="json"), indent=2)
         (stage / ARCHITECTURE).write_text(described + "\n", encoding="utf-8")
@@ -64,17 +74,26 @@ def export(
         if weights is not None:
             kept = stage / WEIGHTS
             shutil.copyfile(weights, kept)
+        if carried is not None:
+            (stage / KERNELS).write_text(
+                write_kernels(architecture, header, carried), encoding="utf-8"
+            )
         subject = Subject(architecture=architecture, model=stage / MODEL, seed=seed, weights=kept)
         (verdict,) = verify([subject], threads=threads)
         if isinstance(verdict, ExportRefused):
             raise verdict
+        if carried is not None:
+            pair = Pair(subject=subject, kernels=stage / KERNELS, carried=carried)
+            found, checks = verify_kernels(pair, threads=threads)
+            update = {"kernels": found, "checks": (*verdict.checks, *checks)}
+            verdict = verdict.model_copy(update=update)
         (stage / CERTIFICATE).write_text(verdict.model_dump_json(indent=2) + "\n")
     return Exported(out, verdict)
 
 
 def is_export(folder: Path) -> bool:
     """Whether a folder is an export of ours and holds nothing else."""
-    allowed = {MODEL, ARCHITECTURE, WEIGHTS, CERTIFICATE, _LEFT_BY_PYTHON}
+    allowed = {MODEL, KERNELS, ARCHITECTURE, WEIGHTS, CERTIFICATE, _LEFT_BY_PYTHON}
     if {item.name for item in folder.iterdir()} - allowed:
         return False
     try:

@@ -37,13 +37,25 @@ def papers_of(architecture: Architecture) -> tuple[Source, ...]:
     return tuple({paper.title: paper for paper in _papers(architecture)}.values())
 
 
-def docstring(architecture: Architecture, header: Header, *, seed: int, weights: bool) -> str:
-    """The text of the docstring, without its quotes; safe to stand between three of them."""
+def docstring(
+    architecture: Architecture,
+    header: Header,
+    *,
+    seed: int,
+    weights: bool,
+    kernels: tuple[Sequence[str], Sequence[str]] | None = None,
+) -> str:
+    """The text of the docstring, without its quotes; safe to stand between three of them.
+
+    `kernels` are the names of the ops that ``model_triton.py`` holds, and of those that it does
+    not; None where there is no such file.
+    """
     paragraphs = [
         f"{MODELS[architecture.family]} found by architecture search: "
         f"architecture {architecture.id}.",
         *_description(header),
-        f"{_origin(header)}This file needs Python 3.11 and PyTorch, nothing else.",
+        f"{origin_of(header)}This file needs Python 3.11 and PyTorch, nothing else.",
+        *_kernels(kernels),
         _size(architecture),
         *_tables(header),
         "Papers\n" + "\n".join(_paper_lines(papers_of(architecture))),
@@ -80,11 +92,20 @@ def _description(header: Header) -> list[str]:
     )
 
 
-def _origin(header: Header) -> str:
+def origin_of(header: Header) -> str:
+    """The study and trial that an architecture comes from, as a sentence and a space."""
     if header.study is None:
         return ""
     trial = "" if header.trial is None else f", trial {header.trial}"
     return f"Study {plain(header.study)}{trial}. "
+
+
+def _kernels(ops: tuple[Sequence[str], Sequence[str]] | None) -> Iterator[str]:
+    if ops is not None:
+        carried, without = (", ".join(names) for names in ops)
+        rows = [("in Triton on a GPU", carried), ("in torch everywhere", without or "no other op")]
+        said = "On a GPU it also needs model_triton.py beside it, and Triton; see KERNELS below."
+        yield f"Ops\n{_table(rows)}\n    {said}"
 
 
 def _size(architecture: Architecture) -> str:

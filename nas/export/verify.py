@@ -180,7 +180,7 @@ def _combined(digests: Mapping[str, str]) -> str:
 
 
 def _files(folder: Path) -> dict[str, str]:
-    names = ("architecture.json", "model.py", "weights.safetensors")
+    names = ("architecture.json", "model.py", "model_triton.py", "weights.safetensors")
     found = (folder / name for name in names)
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in found if p.exists()}
 
@@ -238,7 +238,7 @@ def _probe(
                 ]
                 processes[side] = _start(side, jobs, Path(folder), threads)
             for side, process in processes.items():
-                _wait(side, process, Path(folder), deadline)
+                wait(side, process, Path(folder), deadline)
         finally:
             for process in processes.values():
                 if process.poll() is None:
@@ -263,20 +263,38 @@ def _job(subject: Subject, dump: Path | None) -> dict[str, Any]:
 def _start(
     side: Side, jobs: list[dict[str, Any]], folder: Path, threads: int
 ) -> "subprocess.Popen[bytes]":
-    request = folder / f"{side}.request"
     answers = str(folder / f"{side}.answers")
     text = {"side": side, "threads": threads, "jobs": jobs, "results": answers}
-    request.write_text(json.dumps(text))
-    flags = ["-I", "-B"] if side == "exported" else ["-P", "-B"]
+    return start(side, text, folder, threads, script="probe.py", isolated=side == "exported")
+
+
+def start(
+    side: str,
+    asked: Mapping[str, Any],
+    folder: Path,
+    threads: int,
+    *,
+    script: str,
+    isolated: bool,
+) -> "subprocess.Popen[bytes]":
+    """A process that runs a script of this package on a request; an isolated one cannot import nas.
+
+    What it says goes to ``<side>.errors`` in `folder`. Triton's interpreter is off unless the
+    script turns it on.
+    """
+    request = folder / f"{side}.request"
+    request.write_text(json.dumps(asked))
+    flags = ["-I", "-B"] if isolated else ["-P", "-B"]
     package = Path(nas.__path__[0]).resolve()
     environment = os.environ | {
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
         "PYTHONPATH": str(package.parent),  # -I ignores it
     }
+    environment.pop("TRITON_INTERPRET", None)
     with (folder / f"{side}.errors").open("wb") as errors:
         return subprocess.Popen(
-            [sys.executable, *flags, str(package / "export" / "probe.py"), str(request)],
+            [sys.executable, *flags, str(package / "export" / script), str(request)],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -285,7 +303,9 @@ def _start(
         )
 
 
-def _wait(side: Side, process: "subprocess.Popen[bytes]", folder: Path, deadline: float) -> None:
+def wait(side: str, process: "subprocess.Popen[bytes]", folder: Path, deadline: float) -> None:
+    """Until the process has ended well; `deadline` is on the monotonic clock. Raises ExportRefused
+    where it has not."""
     try:
         code = process.wait(max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:

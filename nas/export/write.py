@@ -1,9 +1,11 @@
 """One readable file: header, imports, source, ``build()`` and a way to try it."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from nas.export.builder import builder_functions
+from nas.export.carried import MARK, Carried, kernels_docstring, kernels_source, marked
 from nas.export.collect import Collected, Section, as_comment, collect, targets_of
 from nas.export.header import Header, docstring
 from nas.export.parse import Import
@@ -29,8 +31,16 @@ def longest_context(architecture: Architecture) -> int | None:
     return None if found is None else found[0]
 
 
-def write_model(architecture: Architecture, header: Header, *, seed: int, weights: bool) -> str:
-    """The text of ``model.py``. With `weights` it can load ``weights.safetensors`` beside it.
+def write_model(
+    architecture: Architecture,
+    header: Header,
+    *,
+    seed: int,
+    weights: bool,
+    carried: Carried | None = None,
+) -> str:
+    """The text of ``model.py``. With `weights` it can load ``weights.safetensors`` beside it; with
+    `carried` it can run the kernels in ``model_triton.py`` beside it.
 
     Raises ExportRefused where the source of a part cannot be copied; see `collect`.
     """
@@ -41,13 +51,31 @@ def write_model(architecture: Architecture, header: Header, *, seed: int, weight
         targets.append(LOAD)
         own.append(Import("pathlib", "Path"))
     functions = builder_functions(plan)
+    ops = None
+    if carried is not None:
+        targets.insert(0, MARK)
+        ops = carried.names, carried.names_without
     source = collect(targets, {*RESERVED, *functions})
+    if carried is not None:
+        source = marked(source, carried)
+    text = docstring(architecture, header, seed=seed, weights=weights, kernels=ops)
     parts = [
-        f'"""{docstring(architecture, header, seed=seed, weights=weights)}"""',
+        f'"""{text}"""',
         write_imports([*source.imports, *own]),
     ]
     text = "\n\n".join(parts) + f"\n\nSEED = {seed}\n" + write_sections(source)
     return "\n\n\n".join((text.rstrip("\n"), *functions.values(), _run(architecture, weights)))
+
+
+def write_kernels(architecture: Architecture, header: Header, carried: Carried) -> str:
+    """The text of ``model_triton.py``: the Triton forms of the ops that a model uses."""
+    source = kernels_source(carried)
+    parts = (
+        f'"""{kernels_docstring(architecture, header, carried)}"""',
+        write_imports(source.imports),
+        write_sections(source).lstrip("\n"),
+    )
+    return "\n\n".join(parts)
 
 
 def write_sections(source: Collected) -> str:
@@ -56,11 +84,11 @@ def write_sections(source: Collected) -> str:
 
 
 def write_imports(imports: Iterable[Import]) -> str:
-    """Import statements in isort's order: the standard library, then torch."""
+    """Import statements in isort's order: the standard library, then the rest."""
     unique = list(dict.fromkeys(imports))
-    standard = [item for item in unique if item.package != "torch"]
-    torch = [item for item in unique if item.package == "torch"]
-    return "\n\n".join("\n".join(_import_lines(group)) for group in (standard, torch) if group)
+    standard = [item for item in unique if item.package in sys.stdlib_module_names]
+    others = [item for item in unique if item.package not in sys.stdlib_module_names]
+    return "\n\n".join("\n".join(_import_lines(group)) for group in (standard, others) if group)
 
 
 def _import_lines(imports: Sequence[Import]) -> list[str]:
