@@ -21,9 +21,10 @@ from nas.evaluators.pausing import Checkpoint, train_stretch
 from nas.evaluators.pricing import Pricing
 from nas.evaluators.scores.run import scores
 from nas.evaluators.scores.spec import STAGE, UNIT
+from nas.evaluators.step import CLIP_NORM
 from nas.evaluators.tasks import AnyTask
 from nas.evaluators.tasks.data import TaskData
-from nas.evaluators.train import CLIP_NORM, WEIGHT_DECAY, TrainingRun, tokens_per_second
+from nas.evaluators.train import WEIGHT_DECAY, TrainingRun, tokens_per_second
 from nas.evaluators.weights import save_weights, weights_path
 from nas.kernels.runtime.impl import use_impl
 from nas.pauses import Stretch, stretch
