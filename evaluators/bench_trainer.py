@@ -88,7 +88,11 @@ def study(asked: argparse.Namespace) -> StudySpec:
             "space": space,
             "task": {"kind": "text", "corpus": asked.corpus, "context": asked.context},
             "objectives": [{"metric": METRIC}],
-            "budget": {"trials": 1, "train_tokens": asked.tokens},
+            "budget": {
+                "trials": 1,
+                "train_tokens": asked.tokens,
+                "candidate_gib": asked.candidate_gib,
+            },
             "driver": {"workers": asked.workers},
             "target": {"device": asked.device},
         }
@@ -275,6 +279,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--parameters", type=float, nargs=2, metavar=("LOW", "HIGH"), help="of a model, in millions"
     )
+    parser.add_argument("--candidate-gib", type=float, default=8.0, help="memory of a worker")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     return parser
 

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.utils.deterministic as options
+from torch.utils import deterministic as _untyped
 
+_OPTIONS: Any = _untyped
 _WITHOUT = re.compile(r"^(\S+) does not have a deterministic implementation")
 
 
@@ -27,7 +28,7 @@ def deterministic(device: str) -> Iterator[set[str]]:
     if device != "cuda":
         yield met
         return
-    mode, filled = torch.get_deterministic_debug_mode(), options.fill_uninitialized_memory
+    mode, filled = torch.get_deterministic_debug_mode(), _OPTIONS.fill_uninitialized_memory
     with warnings.catch_warnings():
         warnings.filterwarnings("always", message=_WITHOUT.pattern)
         show = warnings.showwarning
@@ -39,12 +40,12 @@ def deterministic(device: str) -> Iterator[set[str]]:
             else:
                 show(message, *rest, **named)
 
-        warnings.showwarning = note  # type: ignore[assignment]
+        warnings.showwarning = note
         # `use_deterministic_algorithms` would import torch's compiler for this
         torch.set_deterministic_debug_mode("warn")
-        options.fill_uninitialized_memory = False  # nothing reads such memory, and it takes time
+        _OPTIONS.fill_uninitialized_memory = False  # nothing reads such memory, and it takes time
         try:
             yield met
         finally:
             torch.set_deterministic_debug_mode(mode)
-            options.fill_uninitialized_memory = filled
+            _OPTIONS.fill_uninitialized_memory = filled

@@ -92,7 +92,7 @@ def take_step(
     tokens, targets, *lengths = batch
     with autocast(tokens.device, bfloat16), packed(model, *lengths):
         loss: Tensor = model.loss(tokens, targets)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
     optimizer.step(rate)
     optimizer.zero_grad()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-import torch.utils.deterministic as options
+from torch.utils import deterministic as options
 
 from nas.errors import BadInput
 from nas.evaluators import captured, stages
@@ -116,7 +116,7 @@ def test_workers_that_do_not_fit_are_refused_with_what_would_fit() -> None:
     assert "at most 2 workers, or candidate_gib 5.50 or less" in said
     assert memory_share(24 * GIB, workers=2, candidate_gib=8.0) > 0
     assert memory_share(24 * GIB, workers=4, candidate_gib=5.5) > 0
-    with pytest.raises(BadInput, match="at most 1 workers$"):
+    with pytest.raises(BadInput, match=r"at most 1 workers$"):
         memory_share(GIB, workers=4, candidate_gib=8.0)
     assert CONTEXT_GIB > 0
 
