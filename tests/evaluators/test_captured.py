@@ -1,6 +1,7 @@
 """Captured training steps, on a stand-in for ``torch.cuda`` whose graphs repeat operations on fixed
 memory. Nothing here needs a GPU, and nothing here shows that one does the same."""
 
+import inspect
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -270,3 +271,21 @@ def test_on_a_cpu_the_loop_is_the_plain_one_bit_for_bit(
     assert run.form == {"form": "eager"}
     assert run.trained().curve == progress.curve()
     assert_same(run.model.state_dict(), plain.model.state_dict())
+
+
+def test_what_is_asked_of_the_stand_in_torch_has_too() -> None:
+    def takes(function: Any, *given: Any, **named: Any) -> None:
+        inspect.signature(function).bind(*given, **named)
+
+    real = torch.cuda
+    takes(real.graph, object(), stream=object())
+    takes(real.stream, object())
+    takes(real.current_stream)
+    takes(real.get_rng_state, torch.device("cuda"))
+    takes(real.set_rng_state, torch.zeros(1), torch.device("cuda"))
+    takes(real.set_sync_debug_mode, "error")
+    takes(real.get_sync_debug_mode)
+    assert callable(real.CUDAGraph.replay)
+    assert callable(real.Stream.wait_stream)
+    asked = {name for name in vars(FakeCuda) if not name.startswith("_")}
+    assert {name for name in asked if not hasattr(real, name)} == set()
