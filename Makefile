@@ -21,8 +21,9 @@ check: $(INSTALLED)
 bench-kernels: $(INSTALLED)
 	$(BIN)/python -m nas.kernels.runtime.bench --write
 
+# On a GPU: make bench-trainer ARGS="--device cuda --dims 256 384 512 --parameters 1 20 --workers 4"
 bench-trainer: $(INSTALLED)
-	$(BIN)/python -m nas.evaluators.bench_trainer
+	$(BIN)/python -m nas.evaluators.bench_trainer $(ARGS)
 
 # Times composed of measured parts against whole models; writes docs/latency.md. Wants an idle machine.
 bench-latency: $(INSTALLED)

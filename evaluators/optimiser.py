@@ -25,8 +25,9 @@ class AdamW:
         self.groups = [_Group(found, decay) for found, decay in groups if found]
 
     @torch.no_grad()
-    def step(self, rate: float) -> None:
-        """One update at a learning rate. A parameter without a gradient stays as it is."""
+    def step(self, rate: float | Tensor) -> None:
+        """One update at a learning rate, which is read on the device where it is a tensor there. A
+        parameter without a gradient stays as it is."""
         for group in self.groups:
             group.step(rate)
 
@@ -64,7 +65,7 @@ class _Group:
             for index, tensor in enumerate(tensors)
         }
 
-    def step(self, rate: float) -> None:
+    def step(self, rate: float | Tensor) -> None:
         ready = [index for index, p in enumerate(self.parameters) if p.grad is not None]
         if not ready:
             return

@@ -34,7 +34,8 @@ def plain_train(spec: StudySpec, architecture: Architecture) -> dict[str, float]
     data: Any = task.open(spec.seed)
     batching = schedule.batching(spec.trainings[-1].tokens, task.tokens_per_sequence)
     peak = schedule.peak_rate(architecture.dim)
-    model: Any = initialise(architecture, spec.seed)
+    device = spec.target.device
+    model: Any = initialise(architecture, spec.seed).to(device)
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     vectors = [p for p in model.parameters() if p.ndim < 2]
     optimizer = torch.optim.AdamW(
@@ -42,7 +43,7 @@ def plain_train(spec: StudySpec, architecture: Architecture) -> dict[str, float]
         betas=(0.9, 0.95),
     )
     for step in range(batching.steps):
-        tokens, targets = data.train_batch(step, batching.sequences)
+        tokens, targets = (t.to(device) for t in data.train_batch(step, batching.sequences))
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate_at(step, batching.steps, peak)
         loss = model.loss(tokens, targets)
@@ -60,7 +61,9 @@ def plain_test(model: Any, data: Any, context: int) -> Tally:
     """Mean held-out loss in nats and share predicted exactly."""
     model.eval()
     loss, correct, count = 0.0, 0, 0
-    for tokens, targets in data.test_batches(max(1, 8192 // context)):
+    device = next(model.parameters()).device
+    for batch in data.test_batches(max(1, 8192 // context)):
+        tokens, targets = (tensor.to(device) for tensor in batch)
         logits = model(tokens).flatten(0, 1)
         loss += F.cross_entropy(logits, targets.flatten(), reduction="sum").item()
         correct += int((logits.argmax(-1) == targets.flatten()).sum())

@@ -14,6 +14,8 @@ from nas.evaluators.checkpoints import Checkpoints
 from nas.evaluators.composed.parts import Part
 from nas.evaluators.composed.records import ModelLatency, PartLatency
 from nas.evaluators.composed.settings import Mode
+from nas.evaluators.determinism import deterministic
+from nas.evaluators.device_memory import memory_share
 from nas.evaluators.extrapolation import ENDING, extrapolate
 from nas.evaluators.gate import Gate, open_gate, wait_until_idle
 from nas.evaluators.latency.prefill_decode import check_device
@@ -22,9 +24,10 @@ from nas.evaluators.pausing import Checkpoint, train_stretch
 from nas.evaluators.pricing import Pricing
 from nas.evaluators.scores.run import scores
 from nas.evaluators.scores.spec import STAGE, UNIT
+from nas.evaluators.step import CLIP_NORM
 from nas.evaluators.tasks import AnyTask
 from nas.evaluators.tasks.data import TaskData
-from nas.evaluators.train import CLIP_NORM, WEIGHT_DECAY, TrainingRun, tokens_per_second
+from nas.evaluators.train import WEIGHT_DECAY, TrainingRun, tokens_per_second
 from nas.evaluators.tuned import tuning_of
 from nas.evaluators.weights import save_weights, weights_path
 from nas.kernels.runtime.impl import use_impl
@@ -47,21 +50,24 @@ class StageRunner:
         threads: int,
         keep_weights: bool,
         accept_noise: bool = False,
+        capture_steps: bool = True,
         gate: Gate | None = None,
     ) -> None:
-        """`spec` is a StudySpec as JSON; trainings and scores pass the `gate`, and so may be halted
-        while another worker times something.
+        """`spec` is a StudySpec as JSON; `capture_steps` as in `Settings`; trainings and scores
+        pass the `gate`, and so may be halted while another worker times something.
 
         Raises:
             Unavailable: the target's device is not there.
-            BadInput: the data of a task cannot be had.
+            BadInput: the data of a task cannot be had, or the study's workers do not fit into the
+                memory of the device.
         """
         self.spec = StudySpec.model_validate(spec)
         self.data_dir = Path(data_dir)
         self.keep_weights = keep_weights
         self.device = self.spec.target.device
         check_device(self.device)
-        _bound_device_memory(self.device, self.spec.budget.candidate_gib)
+        self.capture_steps = capture_steps
+        _bound_device_memory(self.spec)
         self.gate: Callable[[], None] = gate or open_gate
         if gate:
             gate.settle = _settling(self.device, threads)
@@ -151,6 +157,7 @@ class StageRunner:
         measurements: list[Measurement] = []
         curves: dict[str, tuple[CurvePoint, ...]] = {}
         paused: dict[str, Any] = {}
+        steps: dict[str, Any] = {}
         weights, seed = None, self.spec.seed + repeat
         bfloat16 = precision.uses_bfloat16(architecture.dim, self.device)
         for kind, suffix in zip(training.tasks, training.suffixes, strict=True):
@@ -166,13 +173,16 @@ class StageRunner:
                 seed=seed,
                 bfloat16=bfloat16,
                 gate=self.gate,
+                cuda=torch.cuda if self._captures else None,
             )
-            if self.spec.resume and not repeat:
-                checkpoint = self._checkpoint(run, architecture, number, task)
-                paused[f"checkpoint.{kind}{suffix}"] = train_stretch(run, own, checkpoint)
-            else:  # what runs once more leaves nothing behind
-                run.advance(own.stop)
-            trained = run.trained()
+            with deterministic(self.device) as without:
+                if self.spec.resume and not repeat:
+                    checkpoint = self._checkpoint(run, architecture, number, task)
+                    paused[f"checkpoint.{kind}{suffix}"] = train_stretch(run, own, checkpoint)
+                else:  # what runs once more leaves nothing behind
+                    run.advance(own.stop)
+                trained = run.trained()
+            steps[f"{kind}{suffix}"] = self._step_form(run, without)
             curves[f"{kind}{suffix}"] = trained.curve
             measurements += _measurements(task, trained.scores, training.stage, suffix)
             measurements += _of_curve(task, trained.curve, training.stage, suffix)
@@ -180,7 +190,7 @@ class StageRunner:
             if self.keep_weights and last and weights is None:
                 weights = weights_path(self.spec.name, number)
                 save_weights(model, self.data_dir / weights, {"architecture": architecture.id})
-        environment = {**self._trained_with(bfloat16), **paused}
+        environment = {**self._trained_with(bfloat16, steps), **paused}
         return StageResult(tuple(measurements), curves, environment, weights)
 
     def _stretch(self, training: Training, task: AnyTask) -> Stretch:
@@ -217,12 +227,23 @@ class StageRunner:
             self._repeated = (kind, seed, task.open(seed, self.data_dir / "cache"))
         return self._repeated[2]
 
-    def _trained_with(self, bfloat16: bool) -> dict[str, Any]:
-        dtype = "bfloat16 autocast" if bfloat16 else "float32"
-        return {
-            **self.environment,
-            "training": {**self.environment["training"], "dtype": dtype},
+    @property
+    def _captures(self) -> bool:
+        return self.device == "cuda" and self.capture_steps
+
+    def _step_form(self, run: TrainingRun, without: set[str]) -> dict[str, Any]:
+        """How the steps of a training on a GPU were run."""
+        form = run.form if self._captures else {"form": "eager: NAS_CAPTURE_STEPS is false"}
+        return {**form, **({"nondeterministic": sorted(without)} if without else {})}
+
+    def _trained_with(self, bfloat16: bool, steps: Mapping[str, Any]) -> dict[str, Any]:
+        """`steps` says how steps were run, by training; on a CPU there is one way only."""
+        training = {
+            **self.environment["training"],
+            "dtype": "bfloat16 autocast" if bfloat16 else "float32",
+            **({"step": dict(steps)} if self.device == "cuda" else {}),
         }
+        return {**self.environment, "training": training}
 
     def _environment(self, threads: int) -> dict[str, Any]:
         return {
@@ -307,8 +328,10 @@ def _settling(device: str, threads: int) -> Callable[[], object]:
     return wait_until_idle if threads > 1 else open_gate
 
 
-def _bound_device_memory(device: str, gib: float) -> None:
-    """The bound on a candidate's memory holds on the device too."""
-    if device == "cuda":
+def _bound_device_memory(spec: StudySpec) -> None:
+    """The bound on a candidate's memory holds on the device too. Raises BadInput."""
+    if spec.target.device == "cuda":
         total = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, gib * 2**30 / total))
+        workers, gib = spec.driver.workers, spec.budget.candidate_gib
+        share = memory_share(total, workers=workers, candidate_gib=gib)
+        torch.cuda.set_per_process_memory_fraction(share)

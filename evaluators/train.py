@@ -4,7 +4,6 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from nas.evaluators.base import CurvePoint, EvaluationFailed
+from nas.evaluators.captured import CapturedSteps
 from nas.evaluators.gate import open_gate
 from nas.evaluators.optimiser import AdamW
 from nas.evaluators.packing import packed
 from nas.evaluators.schedule import Batching, rate_at
+from nas.evaluators.step import CLIP_NORM, EagerSteps, Losses, Steps, autocast
 from nas.evaluators.tasks.data import ALL, Batch, Sums, Tally, TaskData
 
 WEIGHT_DECAY = 0.1
-CLIP_NORM = 1.0
 CURVE_POINTS = 32
 DIVERGED_NATS = 3.0
 """A loss this far above that of the first step is no setback any more."""
@@ -70,9 +70,11 @@ class TrainingRun:
         seed: int,
         bfloat16: bool = False,
         gate: Callable[[], None] = open_gate,
+        cuda: Any = None,
     ) -> None:
         """On the device where the model is; `batching` is that of the whole training. `gate` is
-        passed between two steps and two held-out batches, and may take its time."""
+        passed between two steps and two held-out batches, and may take its time. `cuda` is
+        ``torch.cuda``, or stands in for it, where steps are to be captured and replayed."""
         self.device = next(model.parameters()).device
         self.model = data.reader(model).to(self.device)
         self.data = data
@@ -87,22 +89,36 @@ class TrainingRun:
         self._nested = NestedPrefix(self.model)
         self._prefixes = random.Random(seed)
         self._progress = Progress(batching, context)
+        self._losses = Losses(self._progress.note, self.device)
+        self._steps: Steps = EagerSteps(self.model, self._optimizer, bfloat16=bfloat16)
+        if cuda is not None:
+            self._steps = CapturedSteps(
+                self.model,
+                self._optimizer,
+                bfloat16=bfloat16,
+                variants=self._nested.count,
+                cuda=cuda,
+            )
 
     def advance(self, stop: int) -> None:
         """Trains until `stop` steps are made in all. Raises EvaluationFailed ``diverged``."""
         self.model.train()
         for step in range(self.step, stop):
             self._gate()
-            tokens, targets, *lengths = self.data.train_batch(step, self.batching.sequences)
-            self._nested.use(self._prefixes.randrange(self._nested.count))
-            with autocast(self.device, self.bfloat16), packed(self.model, *lengths):
-                loss = self.model.loss(tokens.to(self.device), targets.to(self.device))
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
-            self._optimizer.step(rate_at(step, self.batching.steps, self.peak))
-            self._optimizer.zero_grad()
-            self._progress.note(step, loss.item())
+            batch = self.data.train_batch(step, self.batching.sequences)
+            prefix = self._prefixes.randrange(self._nested.count)
+            self._nested.use(prefix)
+            rate = rate_at(step, self.batching.steps, self.peak)
+            loss = self._steps.take(batch, rate, variant=prefix, left=stop - step)
+            self._losses.add(step, loss)
             self.step = step + 1
+        self._losses.read()
+        self._steps.release()
+
+    @property
+    def form(self) -> dict[str, Any]:
+        """How the steps were run, for the record: see `Steps.said`."""
+        return self._steps.said()
 
     def trained(self) -> Trained:
         """The curve so far, and how the model does on held-out data now."""
@@ -163,11 +179,6 @@ def tokens_per_second(
                 f"loss {loss.item():.3g}, gradient norm {norm:.3g} with the first weights"
             )
     return batching.sequences * context / min(seconds[1:])
-
-
-def autocast(device: torch.device, bfloat16: bool) -> AbstractContextManager[Any]:
-    """Matrix products in bfloat16, weights and sums in float32."""
-    return torch.autocast(device.type, torch.bfloat16) if bfloat16 else nullcontext()
 
 
 class NestedPrefix:

@@ -33,10 +33,11 @@ class ProcessEvaluator:
         data_dir: Path,
         keep_weights: bool = True,
         accept_noise: bool = False,
+        capture_steps: bool = True,
         factory: str = FACTORY,
     ) -> None:
-        """`data_dir` holds ``weights/``, ``checkpoints/`` and ``cache/``; `accept_noise` as in
-        `Settings`."""
+        """`data_dir` holds ``weights/``, ``checkpoints/`` and ``cache/``; `accept_noise` and
+        `capture_steps` as in `Settings`."""
         self.spec = spec
         self.threads = spec.target.threads
         self._checkpoints = Checkpoints(data_dir.absolute(), spec.name)
@@ -47,6 +48,7 @@ class ProcessEvaluator:
             "threads": self.threads,
             "keep_weights": keep_weights,
             "accept_noise": accept_noise,
+            "capture_steps": capture_steps,
         }
         self._lock = threading.Lock()
         self._closed = False

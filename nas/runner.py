@@ -18,7 +18,13 @@ def process_evaluator(spec: StudySpec, home: Path) -> Evaluator:
     from nas.evaluators.worker import ProcessEvaluator
     from nas.settings import Settings
 
-    return ProcessEvaluator(spec, data_dir=home, accept_noise=Settings().accept_noise)
+    settings = Settings()
+    return ProcessEvaluator(
+        spec,
+        data_dir=home,
+        accept_noise=settings.accept_noise,
+        capture_steps=settings.capture_steps,
+    )
 
 
 @dataclass

@@ -27,6 +27,10 @@ class Settings(BaseSettings):
     """Whether times are taken however busy the machine is, instead of being refused; each record
     says so. For trying things out: such times are no evidence."""
 
+    capture_steps: bool = True
+    """Whether training steps on a GPU are captured once and replayed; false runs them operation by
+    operation, which is slower, for finding out whether a fault lies in the capture."""
+
     @property
     def database_path(self) -> Path:
         """The DuckDB file."""
