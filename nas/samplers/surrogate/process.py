@@ -1,7 +1,8 @@
 """A Gaussian process for few, dear observations.
 
-The covariance of two points is a Matérn 5/2 with a length for each feature plus a linear part,
-which carries what simply adds up: in spaces of architectures most of a loss does. Hyperparameters
+The covariance of two points is a Matérn 5/2 with a length for each feature, a linear part and the
+square of one. These carry what adds up and what multiplies, as depth and width do in a cost: in
+spaces of architectures, most does either. Hyperparameters
 are the mode of their posterior (a log-normal prior on each keeps fits to a handful of points sane),
 found by L-BFGS with analytic gradients. scikit-learn's regressor has no priors and no noise per
 observation, and forms a matrix for each length and step.
@@ -20,20 +21,33 @@ JITTER = 1e-8
 LENGTH_SPREAD = 1.0
 """Standard deviation of the logarithm of a length. Its mean grows with the root of F, as distances
 do (Hvarfner et al., "Vanilla Bayesian optimization performs great in high dimensions", 2024)."""
-PRIORS = {"bend": (0.0, 1.0), "slope": (np.log(0.5), 1.0), "noise": (np.log(1e-3), 2.0)}
-"""Mean and deviation of the logarithms of the two amplitudes and of the variance of the noise,
+PRIORS = {
+    "bend": (0.0, 1.0),
+    "slope": (np.log(0.5), 1.0),
+    "curve": (np.log(0.5), 1.0),
+    "noise": (np.log(1e-3), 2.0),
+}
+"""Mean and deviation of the logarithms of the three amplitudes and of the variance of the noise,
 for observations scaled to mean 0 and deviation 1."""
+CENTRE = 0.5
+"""The middle of every feature, from which slopes and curves are counted."""
 NOISE_FLOOR = 1e-6
-BOUNDS = {"length": (-4.0, 6.0), "bend": (-4.0, 3.0), "slope": (-5.0, 3.0), "noise": (-13.8, 1.0)}
+BOUNDS = {
+    "length": (-4.0, 6.0),
+    "bend": (-4.0, 3.0),
+    "slope": (-5.0, 3.0),
+    "curve": (-5.0, 3.0),
+    "noise": (-13.8, 1.0),
+}
 
 
 class GaussianProcess:
-    """Hyperparameters stand in one vector: F lengths, bend, slope, noise; all as logarithms."""
+    """Hyperparameters stand in one vector, as logarithms: F lengths, bend, slope, curve, noise."""
 
-    def __init__(self, features: int, *, linear: bool = True) -> None:
-        """Without `linear`, there is a Matérn alone."""
+    def __init__(self, features: int, *, trend: bool = True) -> None:
+        """Without `trend`, there is a Matérn alone."""
         self.features = features
-        self.linear = float(linear)
+        self.trend = float(trend)
         self.mean = np.r_[
             np.full(features, np.log(max(features, 1)) / 2 + 0.5),
             [PRIORS[name][0] for name in PRIORS],
@@ -73,34 +87,40 @@ class GaussianProcess:
 
     def covariance(self, a: Floats, b: Floats) -> Floats:
         """Of the function at points [m, F] with that at others [n, F]: [m, n]."""
-        lengths, bend, slope = self._parts(self.theta)
+        lengths, bend, slope, curve = self._parts(self.theta)
         r = np.sqrt(_squared_distances(a / lengths, b / lengths))
         matern = bend * (1 + ROOT5 * r + 5 / 3 * r * r) * np.exp(-ROOT5 * r)
-        return np.asarray(matern + slope * (a @ b.T))
+        dots = (a - CENTRE) @ (b - CENTRE).T
+        return np.asarray(matern + dots * (slope + curve * dots))
 
     def variance(self, x: Floats) -> Floats:
         """Of the function at points [m, F], before any observation: [m]."""
-        _, bend, slope = self._parts(self.theta)
-        return np.asarray(bend + slope * (x * x).sum(axis=1))
+        _, bend, slope, curve = self._parts(self.theta)
+        squares = ((x - CENTRE) ** 2).sum(axis=1)
+        return np.asarray(bend + squares * (slope + curve * squares))
 
-    def _parts(self, theta: Floats) -> tuple[Floats, float, float]:
+    def _parts(self, theta: Floats) -> tuple[Floats, float, float, float]:
+        """Lengths, and the three variances; those of slope and curve are for points at the edge of
+        every feature."""
         lengths = np.exp(theta[: self.features])
-        bend, slope = np.exp(2 * theta[self.features : self.features + 2])
-        return lengths, float(bend), float(slope) * self.linear / self.features
+        bend, slope, curve = np.exp(2 * theta[self.features : self.features + 3]).tolist()
+        edge = self.features * CENTRE**2
+        return lengths, bend, self.trend * slope / edge, self.trend * curve / edge**2
 
     def _negative_log_posterior(
         self, theta: Floats, x: Floats, y: Floats, extra: Floats
     ) -> tuple[float, Floats]:
         """Value and gradient, up to a constant. Rasmussen and Williams, "Gaussian processes for
         machine learning", 2006, equations 5.8 and 5.9."""
-        lengths, bend, slope = self._parts(theta)
+        lengths, bend, slope, curve = self._parts(theta)
         count = len(y)
         z = x / lengths
         r = np.sqrt(_squared_distances(z, z))
         decay = np.exp(-ROOT5 * r)
         matern = bend * (1 + ROOT5 * r + 5 / 3 * r * r) * decay
-        linear = slope * (x @ x.T)
-        covariance = matern + linear
+        dots = (x - CENTRE) @ (x - CENTRE).T
+        linear, quadratic = slope * dots, curve * dots * dots
+        covariance = matern + linear + quadratic
         covariance[np.diag_indices(count)] += np.exp(theta[-1]) + NOISE_FLOOR + extra + JITTER
         try:
             lower = cholesky(covariance, lower=True, check_finite=False)
@@ -116,7 +136,8 @@ class GaussianProcess:
         gradient[: self.features] -= (z * (pull @ z)).sum(axis=0)
         gradient[self.features] = (inner * matern).sum()
         gradient[self.features + 1] = (inner * linear).sum()
-        gradient[self.features + 2] = 0.5 * np.trace(inner) * np.exp(theta[-1])
+        gradient[self.features + 2] = (inner * quadratic).sum()
+        gradient[self.features + 3] = 0.5 * np.trace(inner) * np.exp(theta[-1])
         away = (theta - self.mean) / self.spread
         value = 0.5 * y @ weights + np.log(np.diag(lower)).sum() + 0.5 * (away * away).sum()
         return float(value), gradient + away / self.spread
