@@ -31,14 +31,14 @@ DECIMALS = 4
 class Ensemble:
     """The likeliest process, and `others` beside it while there are few observations."""
 
-    def __init__(self, features: int, *, trend: bool, seed: Sequence[int] | None) -> None:
+    def __init__(self, features: int, *, linear: bool, seed: Sequence[int] | None) -> None:
         """`seed` decides the others; None is the likeliest alone."""
-        self.lead = GaussianProcess(features, trend=trend)
+        self.lead = GaussianProcess(features, linear=linear)
         self.others: list[GaussianProcess] = []
         self.asks_others = False
         if seed is not None:
             random = np.random.default_rng(seed)
-            self.others = [GaussianProcess(features, trend=trend) for _ in range(OTHERS)]
+            self.others = [GaussianProcess(features, linear=linear) for _ in range(OTHERS)]
             for other in self.others:
                 other.mean = random.normal(other.mean, other.spread)
 

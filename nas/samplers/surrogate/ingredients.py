@@ -14,8 +14,8 @@ class Ingredients:
     """The first members differ in every question; else they are uniform."""
     scales: bool = True
     """Costs may be modelled on a logarithm above the best; else they are modelled as they are."""
-    trend: bool = True
-    """The covariance has a linear part and the square of one; else it is a Matérn alone."""
+    line: bool = True
+    """The covariance has a linear part; else it is a Matérn alone."""
     ensemble: bool = True
     """Hyperparameters are taken for uncertain while there are few observations; else the likeliest
     are taken for true."""

@@ -54,7 +54,7 @@ class Surface:
         """`bends` is whether scales other than the straight one are tried; `seed` is that of the
         ensemble, or None for the likeliest process alone."""
         kept = seed if ingredients.ensemble else None
-        self.ensemble = Ensemble(features, trend=ingredients.trend, seed=kept)
+        self.ensemble = Ensemble(features, linear=ingredients.line, seed=kept)
         self.posteriors: list[Posterior] = []
         """The likeliest first."""
         self.hint = hint

@@ -1,8 +1,7 @@
 """A Gaussian process for few, dear observations.
 
-The covariance of two points is a Matérn 5/2 with a length for each feature, a linear part and the
-square of one. These carry what adds up and what multiplies, as depth and width do in a cost: in
-spaces of architectures, most does either. Hyperparameters
+The covariance of two points is a Matérn 5/2 with a length for each feature plus a linear part,
+which carries what simply adds up: in spaces of architectures most of a loss does. Hyperparameters
 are the mode of their posterior (a log-normal prior on each keeps fits to a handful of points sane),
 found by L-BFGS with analytic gradients. scikit-learn's regressor has no priors and no noise per
 observation, and forms a matrix for each length and step.
@@ -12,6 +11,7 @@ n observations, m points, F features
 
 import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.optimize import minimize
 
 from nas.pareto import Floats
@@ -21,33 +21,20 @@ JITTER = 1e-8
 LENGTH_SPREAD = 1.0
 """Standard deviation of the logarithm of a length. Its mean grows with the root of F, as distances
 do (Hvarfner et al., "Vanilla Bayesian optimization performs great in high dimensions", 2024)."""
-PRIORS = {
-    "bend": (0.0, 1.0),
-    "slope": (np.log(0.5), 1.0),
-    "curve": (np.log(0.5), 1.0),
-    "noise": (np.log(1e-3), 2.0),
-}
-"""Mean and deviation of the logarithms of the three amplitudes and of the variance of the noise,
+PRIORS = {"bend": (0.0, 1.0), "slope": (np.log(0.5), 1.0), "noise": (np.log(1e-3), 2.0)}
+"""Mean and deviation of the logarithms of the two amplitudes and of the variance of the noise,
 for observations scaled to mean 0 and deviation 1."""
-CENTRE = 0.5
-"""The middle of every feature, from which slopes and curves are counted."""
 NOISE_FLOOR = 1e-6
-BOUNDS = {
-    "length": (-4.0, 6.0),
-    "bend": (-4.0, 3.0),
-    "slope": (-5.0, 3.0),
-    "curve": (-5.0, 3.0),
-    "noise": (-13.8, 1.0),
-}
+BOUNDS = {"length": (-4.0, 6.0), "bend": (-4.0, 3.0), "slope": (-5.0, 3.0), "noise": (-13.8, 1.0)}
 
 
 class GaussianProcess:
-    """Hyperparameters stand in one vector, as logarithms: F lengths, bend, slope, curve, noise."""
+    """Hyperparameters stand in one vector: F lengths, bend, slope, noise; all as logarithms."""
 
-    def __init__(self, features: int, *, trend: bool = True) -> None:
-        """Without `trend`, there is a Matérn alone."""
+    def __init__(self, features: int, *, linear: bool = True) -> None:
+        """Without `linear`, there is a Matérn alone."""
         self.features = features
-        self.trend = float(trend)
+        self.linear = float(linear)
         self.mean = np.r_[
             np.full(features, np.log(max(features, 1)) / 2 + 0.5),
             [PRIORS[name][0] for name in PRIORS],
@@ -87,47 +74,40 @@ class GaussianProcess:
 
     def covariance(self, a: Floats, b: Floats) -> Floats:
         """Of the function at points [m, F] with that at others [n, F]: [m, n]."""
-        lengths, bend, slope, curve = self._parts(self.theta)
+        lengths, bend, slope = self._parts(self.theta)
         r = np.sqrt(_squared_distances(a / lengths, b / lengths))
         matern = bend * (1 + ROOT5 * r + 5 / 3 * r * r) * np.exp(-ROOT5 * r)
-        dots = (a - CENTRE) @ (b - CENTRE).T
-        return np.asarray(matern + dots * (slope + curve * dots))
+        return np.asarray(matern + slope * (a @ b.T))
 
     def variance(self, x: Floats) -> Floats:
         """Of the function at points [m, F], before any observation: [m]."""
-        _, bend, slope, curve = self._parts(self.theta)
-        squares = ((x - CENTRE) ** 2).sum(axis=1)
-        return np.asarray(bend + squares * (slope + curve * squares))
+        _, bend, slope = self._parts(self.theta)
+        return np.asarray(bend + slope * (x * x).sum(axis=1))
 
-    def _parts(self, theta: Floats) -> tuple[Floats, float, float, float]:
-        """Lengths, and the three variances; those of slope and curve are for points at the edge of
-        every feature."""
+    def _parts(self, theta: Floats) -> tuple[Floats, float, float]:
         lengths = np.exp(theta[: self.features])
-        bend, slope, curve = np.exp(2 * theta[self.features : self.features + 3]).tolist()
-        edge = self.features * CENTRE**2
-        return lengths, bend, self.trend * slope / edge, self.trend * curve / edge**2
+        bend, slope = np.exp(2 * theta[self.features : self.features + 2])
+        return lengths, float(bend), float(slope) * self.linear / self.features
 
     def _negative_log_posterior(
         self, theta: Floats, x: Floats, y: Floats, extra: Floats
     ) -> tuple[float, Floats]:
         """Value and gradient, up to a constant. Rasmussen and Williams, "Gaussian processes for
         machine learning", 2006, equations 5.8 and 5.9."""
-        lengths, bend, slope, curve = self._parts(theta)
+        lengths, bend, slope = self._parts(theta)
         count = len(y)
         z = x / lengths
         r = np.sqrt(_squared_distances(z, z))
         decay = np.exp(-ROOT5 * r)
         matern = bend * (1 + ROOT5 * r + 5 / 3 * r * r) * decay
-        dots = (x - CENTRE) @ (x - CENTRE).T
-        linear, quadratic = slope * dots, curve * dots * dots
-        covariance = matern + linear + quadratic
+        linear = slope * (x @ x.T)
+        covariance = matern + linear
         covariance[np.diag_indices(count)] += np.exp(theta[-1]) + NOISE_FLOOR + extra + JITTER
-        try:
-            lower = cholesky(covariance, lower=True, check_finite=False)
-        except np.linalg.LinAlgError:
+        inverse, log_root = _inverted(covariance)
+        if inverse is None:
             return 1e10, np.zeros_like(theta)
-        weights = cho_solve((lower, True), y)
-        inner = cho_solve((lower, True), np.eye(count)) - np.outer(weights, weights)
+        weights = inverse @ y
+        inner = inverse - np.outer(weights, weights)
         # The derivative by the logarithm of length i is `pull` times the squared distance along i,
         # and its sum over all pairs needs no matrix of its own for each feature.
         pull = inner * (bend * 5 / 3 * (1 + ROOT5 * r) * decay)
@@ -136,10 +116,9 @@ class GaussianProcess:
         gradient[: self.features] -= (z * (pull @ z)).sum(axis=0)
         gradient[self.features] = (inner * matern).sum()
         gradient[self.features + 1] = (inner * linear).sum()
-        gradient[self.features + 2] = (inner * quadratic).sum()
-        gradient[self.features + 3] = 0.5 * np.trace(inner) * np.exp(theta[-1])
+        gradient[self.features + 2] = 0.5 * np.trace(inner) * np.exp(theta[-1])
         away = (theta - self.mean) / self.spread
-        value = 0.5 * y @ weights + np.log(np.diag(lower)).sum() + 0.5 * (away * away).sum()
+        value = 0.5 * y @ weights + log_root + 0.5 * (away * away).sum()
         return float(value), gradient + away / self.spread
 
 
@@ -168,6 +147,20 @@ class Posterior:
         inverse = cho_solve((self.lower, True), np.eye(len(self.y)))
         variance = 1 / np.diag(inverse)
         return self.y - self.weights * variance, np.sqrt(variance)
+
+
+def _inverted(matrix: Floats) -> tuple[Floats | None, float]:
+    """The inverse of a symmetric matrix [n, n] and the logarithm of the root of its determinant;
+    None where the matrix is not positive definite. Of the few ways to it this calls LAPACK most
+    directly: a fit does it hundreds of times, and for small matrices checks would take longer."""
+    lower, failed = dpotrf(matrix, lower=True, clean=True, overwrite_a=True)
+    if failed:
+        return None, 0.0
+    log_root = float(np.log(lower.diagonal()).sum())
+    half, _ = dpotri(lower, lower=True, overwrite_c=True)
+    inverse = half + half.T
+    inverse[np.diag_indices(len(half))] *= 0.5
+    return inverse, log_root
 
 
 def _squared_distances(a: Floats, b: Floats) -> Floats:
