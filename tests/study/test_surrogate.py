@@ -11,7 +11,13 @@ from nas.bench.table import Row, Table
 from nas.pareto import hypervolume
 from nas.record import Proposal
 from nas.samplers.base import Observation
-from nas.samplers.surrogate.improvement import NORMAL, expected_improvement, open_boxes
+from nas.samplers.surrogate.ensemble import OTHERS, UNTIL, equally_likely
+from nas.samplers.surrogate.improvement import (
+    QUANTILES,
+    expected_improvement,
+    normal_points,
+    open_boxes,
+)
 from nas.samplers.surrogate.ingredients import ALL, WITHOUT, Ingredients
 from nas.samplers.surrogate.model import Surface
 from nas.samplers.surrogate.observations import Observations
@@ -95,6 +101,43 @@ def test_a_fit_makes_the_observations_more_likely_and_finds_what_matters() -> No
     assert lengths[1] < min(lengths[[0, 2, 3]]) / 3
 
 
+def test_an_ensemble_agrees_where_it_was_told_and_doubts_what_matters_elsewhere() -> None:
+    """Observations along one feature say nothing of the other; the likeliest process alone takes
+    its length for known."""
+    told = np.column_stack([np.linspace(0, 1, 7), np.full(7, 0.5)])
+    y = np.sin(4 * told[:, 0])
+    made = Surface(2, bends=False, seed=(0, 0))
+    made.fit(told, y, np.zeros(7))
+    made.condition(told, y, np.zeros(7), np.zeros((0, 2)))
+    assert len(made.posteriors) == 1 + OTHERS
+    here, there = np.array([[0.5, 0.5]]), np.array([[0.5, 1.0]])
+
+    def disagreement(x: Any) -> float:
+        return float(np.std([mean for mean, _ in made.predict(x)]))
+
+    assert disagreement(here) < 0.02
+    assert disagreement(there) > 5 * disagreement(here)
+
+
+def test_an_ensemble_is_asked_only_while_there_are_few_observations() -> None:
+    random = np.random.default_rng(0)
+    for count, processes in ((UNTIL, 1 + OTHERS), (UNTIL + 1, 1)):
+        x = random.uniform(size=(count, 2))
+        made = Surface(2, seed=(0, 0))
+        made.fit(x, x[:, 0], np.zeros(count))
+        made.condition(x, x[:, 0], np.zeros(count), np.zeros((0, 2)))
+        assert len(made.posteriors) == processes
+
+
+def test_equally_likely_values_have_mean_and_variance_of_the_mixture() -> None:
+    means, deviations = np.array([0.0, 1.0, 5.0]), np.array([1.0, 0.1, 2.0])
+    pairs = [(np.array([m]), np.array([d])) for m, d in zip(means, deviations, strict=True)]
+    values = equally_likely(pairs)[0]
+    assert len(values) == QUANTILES
+    assert values.mean() == pytest.approx(means.mean(), rel=1e-12)
+    assert values.var() == pytest.approx((deviations**2).mean() + means.var(), rel=1e-12)
+
+
 @pytest.mark.parametrize("objectives", [1, 2, 3, 4])
 def test_the_gain_of_a_known_point_is_what_it_adds_to_the_volume(objectives: int) -> None:
     random = np.random.default_rng(objectives)
@@ -114,7 +157,7 @@ def test_the_gain_of_a_known_point_is_what_it_adds_to_the_volume(objectives: int
 def test_an_expected_gain_is_the_mean_of_the_gains_that_may_come() -> None:
     random = np.random.default_rng(0)
     boxes = open_boxes(random.uniform(size=(6, 2)), np.ones(2))
-    first, second = 0.3 + 0.2 * NORMAL, 0.4 + 0.1 * NORMAL
+    first, second = 0.3 + 0.2 * normal_points(24), 0.4 + 0.1 * normal_points(24)
     found = expected_improvement([first[None], second[None]], boxes)[0]
     pairs = [(a, b) for a in first for b in second]
     each = expected_improvement(
@@ -212,17 +255,18 @@ def test_what_is_cheap_is_known_exactly() -> None:
     assert loss_deviation > 0
 
 
-def test_predictions_are_as_sure_as_they_say() -> None:
+@pytest.mark.parametrize(("first", "last"), [(STARTUP, 12), (12, 30)])
+def test_predictions_are_as_sure_as_they_say(first: int, last: int) -> None:
     """Of values that nobody has told, as many lie within the central 80 % as should, give or take
     what chance allows: three standard deviations of a binomial count of independent ones."""
     table = landscape()
     inside, total = 0, 0
     for seed in range(4):
         made = sampler(table, seed=seed)
-        for number in range(30):
+        for number in range(last):
             proposal, row = made.ask()
             values = table.values[row.index].tolist()
-            if number >= 10:
+            if number >= first:
                 pairs = zip(values, proposal.sampler_state["expected"], strict=True)
                 inside += sum(abs(v - m) <= 1.2816 * s for v, (m, s) in pairs)
                 total += 2
@@ -329,6 +373,23 @@ def test_a_replay_goes_on_as_if_nothing_had_happened(until: int) -> None:
     whole = play(sampler(table), table, 24)
     again = [Proposal.model_validate_json(p.model_dump_json()) for p in whole[:until]]
     assert play(sampler(table), table, 24, log=again) == whole
+
+
+def test_hyperparameters_of_another_model_are_fitted_anew() -> None:
+    """As after an update in the middle of a study."""
+    table = landscape()
+    whole = play(sampler(table), table, 14)
+    old = [
+        proposal.model_copy(
+            update={"sampler_state": {"fitted": {"theta": [[0.0]], "fitted_on": 9}}}
+        )
+        for proposal in whole
+    ]
+    made = sampler(table)
+    found = play(made, table, 18, log=old)
+    assert "fitted" in found[14].sampler_state
+    assert made._model is not None
+    assert made._model.fitted_on > 0
 
 
 def test_the_first_members_meet_every_option_and_every_part_of_a_range() -> None:

@@ -8,6 +8,7 @@ computation of expected hypervolume improvement using box decomposition algorith
 All objectives are costs. m points, M objectives, B boxes, Q quantiles
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +17,13 @@ from scipy.special import ndtri
 from nas.pareto import Floats, front
 
 QUANTILES = 24
-_POINTS = ndtri((np.arange(QUANTILES) + 0.5) / QUANTILES)
-NORMAL: Floats = _POINTS / _POINTS.std()
-"""[Q] equally likely values with mean 0 and deviation 1."""
+
+
+@cache
+def normal_points(count: int) -> Floats:
+    """[count] equally likely values with mean 0 and deviation 1, at least two."""
+    points = ndtri((np.arange(count) + 0.5) / count)
+    return np.asarray(points / points.std())
 
 
 class Boxes(NamedTuple):

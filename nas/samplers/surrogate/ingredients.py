@@ -16,6 +16,9 @@ class Ingredients:
     """Costs may be modelled on a logarithm above the best; else they are modelled as they are."""
     line: bool = True
     """The covariance has a linear part; else it is a Matérn alone."""
+    ensemble: bool = True
+    """Hyperparameters are taken for uncertain while there are few observations; else the likeliest
+    are taken for true."""
     doubt: bool = True
     """A gain is expected over all values that a prediction leaves open; else it is that of the
     median."""

@@ -11,7 +11,8 @@ import numpy as np
 from scipy.special import ndtr
 
 from nas.pareto import Floats
-from nas.samplers.surrogate.improvement import NORMAL, QUANTILES
+from nas.samplers.surrogate.ensemble import Ensemble, equally_likely
+from nas.samplers.surrogate.improvement import QUANTILES
 from nas.samplers.surrogate.ingredients import ALL, Ingredients
 from nas.samplers.surrogate.observations import Rows
 from nas.samplers.surrogate.process import GaussianProcess, Posterior
@@ -26,6 +27,8 @@ MARGIN = 2.0
 more gains half of one."""
 SURE = 2.0
 """Standard errors by which a hint has to make the observations more likely."""
+FORM = 2
+"""Of what `Model.state` writes; a new number for another covariance."""
 Hint = Callable[[Floats], Floats]
 """What is expected of a cost at points [m, F], up to scale and offset: [m]."""
 
@@ -46,10 +49,14 @@ class Surface:
         *,
         bends: bool = True,
         ingredients: Ingredients = ALL,
+        seed: Sequence[int] | None = None,
     ) -> None:
-        """`bends` is whether scales other than the straight one are tried."""
-        self.process = GaussianProcess(features, linear=ingredients.line)
-        self.posterior: Posterior | None = None
+        """`bends` is whether scales other than the straight one are tried; `seed` is that of the
+        ensemble, or None for the likeliest process alone."""
+        kept = seed if ingredients.ensemble else None
+        self.ensemble = Ensemble(features, linear=ingredients.line, seed=kept)
+        self.posteriors: list[Posterior] = []
+        """The likeliest first."""
         self.hint = hint
         self.follows = hint is not None
         """Whether the hint is used."""
@@ -71,6 +78,8 @@ class Surface:
             if not _is_surely_more(found[0], alone[0]):
                 found = alone
         _, self.process.theta, self.warp, self.follows = found
+        scaled = self._scaled(*given[:2])
+        self.ensemble.fit_others(given[0], scaled, given[2], len(y))
 
     def _likeliest(
         self, given: tuple[Floats, Floats, Floats], *, follows: bool
@@ -96,37 +105,40 @@ class Surface:
         what is expected of them (Ginsbourger et al., "Kriging is well-suited to parallelize
         optimization", 2010)."""
         scaled = self._scaled(x, y)
-        self.posterior = self.process.condition(x, scaled, extra)
+        self.posteriors = self.ensemble.condition(x, scaled, extra)
         if len(pending):
-            believed, _ = self.posterior.predict(pending)
-            self.posterior = self.process.condition(
+            believed = self.posteriors[0].mean(pending)
+            self.posteriors = self.ensemble.condition(
                 np.concatenate([x, pending]),
                 np.concatenate([scaled, believed]),
                 np.concatenate([extra, np.zeros(len(pending))]),
             )
 
-    def predict(self, x: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation at candidates [m, F], on the scale of `warp`: [m] and [m]."""
-        assert self.posterior is not None
-        mean, deviation = self.posterior.predict(x)
-        return self._unscaled(x, mean), deviation * self._deviation
+    def predict(self, x: Floats) -> list[tuple[Floats, Floats]]:
+        """Mean [m] and standard deviation [m] of what evaluations of candidates [m, F] find, on
+        the scale of `warp`, by each process."""
+        found = []
+        for posterior in self.posteriors[1:] or self.posteriors:
+            mean, deviation = posterior.predict(x)
+            around = np.hypot(deviation, posterior.process.noise**0.5)
+            found.append((self._unscaled(x, mean), around * self._deviation))
+        return found
 
     def samples(self, x: Floats) -> Floats:
         """[m, Q] equally likely values at candidates [m, F]."""
         if not self.doubts:
             return np.repeat(self.medians(x)[:, None], QUANTILES, axis=1)
-        mean, deviation = self.predict(x)
-        return self.warp.back(mean[:, None] + deviation[:, None] * NORMAL)
+        return self.warp.back(equally_likely(self.predict(x)))
 
     def medians(self, x: Floats) -> Floats:
-        """[m] values that candidates [m, F] are as likely above as below."""
-        assert self.posterior is not None
-        return self.warp.back(self._unscaled(x, self.posterior.mean(x)))
+        """[m] values that candidates [m, F] are as likely above as below, by the likeliest
+        process."""
+        return self.warp.back(self._unscaled(x, self.posteriors[0].mean(x)))
 
     @property
-    def noise(self) -> float:
-        """Standard deviation of an observation around the quantity, on the scale of `warp`."""
-        return float(self.process.noise**0.5) * self._deviation
+    def process(self) -> GaussianProcess:
+        """The likeliest."""
+        return self.ensemble.lead
 
     def _scaled(self, x: Floats, y: Floats) -> Floats:
         """What is left after the hint, with mean 0 and deviation 1, on the scale of `warp`."""
@@ -163,10 +175,18 @@ class Model:
     """Of all objectives and of feasibility."""
 
     def __init__(
-        self, features: int, hints: Sequence[Hint | None], ingredients: Ingredients = ALL
+        self,
+        features: int,
+        hints: Sequence[Hint | None],
+        ingredients: Ingredients = ALL,
+        *,
+        seed: int = 0,
     ) -> None:
         """`hints` has one entry for each objective."""
-        self.surfaces = [Surface(features, hint, ingredients=ingredients) for hint in hints]
+        self.surfaces = [
+            Surface(features, hint, ingredients=ingredients, seed=(seed, place))
+            for place, hint in enumerate(hints)
+        ]
         self.verdict = Surface(features, bends=False)
         self.fitted_on = 0
         """Observations when hyperparameters were last fitted."""
@@ -223,27 +243,32 @@ class Model:
         (Rasmussen and Williams, section 6.5)."""
         if not self._judges:
             return np.ones(len(features))
-        mean, deviation = self.verdict.predict(features)
-        return np.asarray(ndtr(mean / np.hypot(deviation, self.verdict.noise)))
+        ((mean, deviation),) = self.verdict.predict(features)
+        return np.asarray(ndtr(mean / deviation))
 
     def state(self) -> dict[str, Any]:
         """Hyperparameters, from which `restore` makes the same model without fitting."""
         surfaces = [*self.surfaces, self.verdict]
         return {
-            "theta": [surface.process.theta.tolist() for surface in surfaces],
+            "form": FORM,
+            "theta": [surface.ensemble.state() for surface in surfaces],
             "follows": [surface.follows for surface in surfaces],
             "warp": [_warp_state(surface.warp) for surface in surfaces],
             "fitted_on": self.fitted_on,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """The opposite of `state`."""
+        """The opposite of `state`. One that another model wrote, as before an update, says nothing
+        of this one, which is fitted when it is next asked."""
+        if state.get("form") != FORM:
+            return
         self.fitted_on = state["fitted_on"]
         surfaces = [*self.surfaces, self.verdict]
         for surface, theta, follows, warp in zip(
             surfaces, state["theta"], state["follows"], state["warp"], strict=True
         ):
-            surface.process.theta, surface.follows = np.array(theta), follows
+            surface.ensemble.restore(theta)
+            surface.follows = follows
             surface.warp = Warp(*warp) if warp else STRAIGHT
 
 

@@ -177,7 +177,7 @@ class SurrogateSampler(Generic[MemberT]):
 
     def _model_for(self, features: Floats) -> Model:
         if self._model is None:
-            self._model = Model(len(features), self._hints, self.ingredients)
+            self._model = Model(len(features), self._hints, self.ingredients, seed=self.seed)
         return self._model
 
 
