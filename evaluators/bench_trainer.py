@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.evaluators import machine
+from nas.evaluators.base import EvaluationFailed
 from nas.evaluators.worker import ProcessEvaluator
 from nas.search_spaces.architecture import Architecture
 from nas.search_spaces.axes import RandomDraw
@@ -68,11 +69,19 @@ def main(given: Sequence[str] | None = None) -> None:
     """The command line."""
     asked = _parser().parse_args(given)
     spec = study(asked)
-    with tempfile.TemporaryDirectory() as folder:
-        rounds = [
-            run_round(spec, asked.candidates, index, Path(folder), asked.parameters)
-            for index in range(asked.rounds)
-        ]
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            rounds = [
+                run_round(spec, asked.candidates, index, Path(folder), asked.parameters)
+                for index in range(asked.rounds)
+            ]
+    except ValueError as wrong:
+        sys.exit(str(wrong))
+    except EvaluationFailed as failed:
+        sys.exit(
+            f"a candidate failed ({failed}), and both ways have to train the same ones; accepted: "
+            "other --tokens, --dims or --space"
+        )
     print(report(spec, rounds))
     print(throughput(rounds, peaks(spec.target.device, rounds)))
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from nas.evaluators import bench_trainer
+from nas.evaluators.base import EvaluationFailed
 from nas.evaluators.bench_trainer import PLAIN, RESEEDED, SERVICE, Run
 from nas.kernels.runtime import bench as runtime_bench
 from nas.spending import Cost, cost_of
@@ -37,6 +38,20 @@ def test_the_report_compares_round_by_round(asked: Any) -> None:
     assert "plain: median 300 (240, 360) candidates an hour" in text
     assert "service over plain: median 2.50 (2.00, 3.00) times" in text
     assert "one way minus the other: mean +0.0000, standard deviation 0.0707 nats" in text
+
+
+def test_a_candidate_that_fails_ends_it_with_a_sentence(monkeypatch: Any) -> None:
+    def fails(*given: Any) -> Any:
+        raise EvaluationFailed("train", "diverged", "the loss rose")
+
+    monkeypatch.setattr(bench_trainer, "run_round", fails)
+    with pytest.raises(SystemExit, match=r"the loss rose.*accepted: other --tokens"):
+        bench_trainer.main(["--candidates", "1"])
+
+
+def test_a_size_that_no_candidate_has_ends_it_with_a_sentence() -> None:
+    with pytest.raises(SystemExit, match=r"--parameters 900 901: 0 of .* accepted"):
+        bench_trainer.main(["--parameters", "900", "901"])
 
 
 def test_candidates_are_of_the_size_that_is_asked_for(asked: Any) -> None:
