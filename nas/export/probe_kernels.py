@@ -11,7 +11,7 @@ B batch, T time
 """
 
 import functools
-import importlib.util
+import importlib
 import json
 import math
 import os
@@ -40,7 +40,7 @@ def main(request_file: str) -> None:
 def run_kernels(request: Mapping[str, Any]) -> dict[str, Any]:
     """Calls of the ops, as the model makes them, in Triton; the tensors go to ``request["calls"]``,
     and what the whole model computes is part of the answer where that was asked for."""
-    probe = load(Path(__file__).with_name("probe.py"), "probe")
+    probe = probe_beside()
     probe.hide_nas()
     on_gpu = torch.cuda.is_available()
     if not on_gpu:
@@ -226,15 +226,13 @@ def computed(probe: Any, module: Any, model: Any, tokens: Tensor, form: str) -> 
     return {"logits": logits.detach().flatten(), "gradients": flat}
 
 
-def load(path: Path, name: str) -> Any:
-    """A script beside this one as a module."""
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+def probe_beside() -> Any:
+    """``probe.py``, which lies beside this script; here the folder is no package."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    try:
+        return importlib.import_module("probe")
+    finally:
+        sys.path.pop(0)
 
 
 if __name__ == "__main__":

@@ -129,6 +129,18 @@ def test_an_ensemble_is_asked_only_while_there_are_few_observations() -> None:
         assert len(made.posteriors) == processes
 
 
+def test_what_is_expected_of_an_evaluation_has_its_noise_too() -> None:
+    """Many noisy observations of a constant leave no doubt about it, and as much as ever about the
+    next observation."""
+    random = np.random.default_rng(0)
+    x, y = random.uniform(size=(150, 1)), random.normal(size=150)
+    made = Surface(1, bends=False)
+    made.fit(x, y, np.zeros(150))
+    made.condition(x, y, np.zeros(150), np.zeros((0, 1)))
+    ((_, deviation),) = made.predict(np.array([[0.5]]))
+    assert deviation[0] == pytest.approx(1.0, rel=0.2)
+
+
 def test_equally_likely_values_have_mean_and_variance_of_the_mixture() -> None:
     means, deviations = np.array([0.0, 1.0, 5.0]), np.array([1.0, 0.1, 2.0])
     pairs = [(np.array([m]), np.array([d])) for m, d in zip(means, deviations, strict=True)]
